@@ -1,0 +1,11 @@
+//! The vocabulary of Portcullis: what every other crate speaks in, and nothing that does I/O.
+
+pub mod caller;
+pub mod finding;
+pub mod id;
+pub mod problem;
+pub mod secret;
+pub mod time;
+pub mod trail;
+pub mod units;
+pub mod verdict;

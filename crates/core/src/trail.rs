@@ -1,0 +1,81 @@
+//! What the gates decided, and by which rule. Gates append; none reads it. It becomes the log line and `explain`.
+
+use crate::finding::Span;
+use std::borrow::Cow;
+
+/// The gates, in the order of `admit.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Gate {
+    /// One parse, one truth.
+    Canonical,
+    /// Is it declared?
+    Route,
+    /// Global and address limits.
+    Flood,
+    /// Who is it?
+    Identify,
+    /// Key, user and endpoint limits.
+    Quota,
+    /// Scope.
+    Operation,
+    /// Parameters and body.
+    Intake,
+    /// Whose object?
+    Object,
+    /// To the upstream.
+    Forward,
+    /// The answer.
+    Release,
+}
+
+impl Gate {
+    /// Lower-case word for logs and `explain`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Canonical => "canonical",
+            Self::Route => "route",
+            Self::Flood => "flood",
+            Self::Identify => "identify",
+            Self::Quota => "quota",
+            Self::Operation => "operation",
+            Self::Intake => "intake",
+            Self::Object => "object",
+            Self::Forward => "forward",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// One decision of one gate.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Which gate.
+    pub gate: Gate,
+    /// Stable word or short sentence; never a value of the request.
+    pub decision: Cow<'static, str>,
+    /// The rule that made it (file and line in the plan's sources).
+    pub rule: Option<Span>,
+}
+
+/// The decisions of one request, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    steps: Vec<Step>,
+}
+
+impl Trail {
+    /// An empty trail with room for a full pass.
+    pub fn new() -> Self {
+        Self { steps: Vec::with_capacity(12) }
+    }
+
+    /// Appends a decision.
+    pub fn note(&mut self, gate: Gate, decision: impl Into<Cow<'static, str>>, rule: Option<Span>) {
+        self.steps.push(Step { gate, decision: decision.into(), rule });
+    }
+
+    /// All decisions, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+}
