@@ -1,1 +1,6 @@
-//! Being built.
+//! OpenAPI documents as contracts: what may come in, and what may go out.
+//!
+//! Pure: no file, socket, clock or random number. Bytes of documents and requests come in, findings, plans of
+//! operations and violations go out.
+
+pub mod document;
