@@ -1,1 +1,95 @@
-//! Being built.
+//! The compiled, immutable plan: types only.
+//!
+//! `config` makes a [`Plan`] from words; the data plane reads it and never changes it. A request loads the plan
+//! once and keeps it to its end, so a reload is never half seen.
+
+pub mod access;
+pub mod api;
+pub mod bounds;
+pub mod edge;
+pub mod listen;
+pub mod observe;
+pub mod upstream;
+
+use portcullis_core::finding::{SourceMap, Span};
+use std::sync::Arc;
+
+/// Everything that the data plane knows, from one reading of the configuration.
+#[derive(Debug)]
+pub struct Plan {
+    /// First 16 hex digits of the SHA-256 over every source file, in order; on every log line.
+    pub digest: Arc<str>,
+    /// The files that the plan was made from, for `file:line` in decisions.
+    pub sources: SourceMap,
+    /// Where requests come in.
+    pub listeners: Vec<listen::Listener>,
+    /// Bounds of the edge.
+    pub bounds: bounds::Bounds,
+    /// Who may tell the client's address.
+    pub edge: edge::EdgePolicy,
+    /// The APIs, in the order of the file.
+    pub apis: Vec<api::Api>,
+    /// Which API answers for an authority and a path.
+    pub hosts: HostTable,
+    /// Token issuers, by index.
+    pub issuers: Vec<access::Issuer>,
+    /// Introspection end points, by index.
+    pub introspections: Vec<access::Introspection>,
+    /// Upstreams, by index.
+    pub upstreams: Vec<upstream::Upstream>,
+    /// Layers of `flood`: global and address.
+    pub flood: portcullis_limits::policy::Flood,
+    /// Plans of consumers (`limits.plans`), by name.
+    pub consumer_plans: Vec<(Arc<str>, portcullis_limits::policy::ConsumerPlan)>,
+    /// Rules of API keys.
+    pub keys: access::KeyRules,
+    /// Where the store is.
+    pub store: observe::StorePlace,
+    /// Where logs go.
+    pub log: observe::LogPlan,
+    /// Loosenings in force: name, reason, end, place.
+    pub loosenings: Vec<Loosening>,
+}
+
+/// Law 5: a loosening has a name, a reason and an end.
+#[derive(Clone, Debug)]
+pub struct Loosening {
+    /// Name from the catalogue (`plaintext_upstream`, `opaque`, `anonymous`, …).
+    pub name: &'static str,
+    /// What it is about (API, operation, header).
+    pub subject: String,
+    /// Why.
+    pub because: String,
+    /// The last day on which it holds, `YYYY-MM-DD`, if it has one.
+    pub until: Option<String>,
+    /// Where it stands.
+    pub at: Span,
+}
+
+/// Which API answers: by authority first, then by the longest base path.
+#[derive(Clone, Debug, Default)]
+pub struct HostTable {
+    /// Lower-case host (without port) and the APIs on it; sorted by host.
+    pub named: Vec<(Box<str>, Vec<u16>)>,
+    /// APIs without `hosts`: answer on every authority that is not named.
+    pub any: Vec<u16>,
+}
+
+impl HostTable {
+    /// The APIs for a host (lower case, without port); nothing when the host is unknown and every API names its
+    /// hosts (421).
+    pub fn apis(&self, host: &str) -> Option<&[u16]> {
+        match self.named.binary_search_by(|(name, _)| (**name).cmp(host)) {
+            Ok(at) => self.named.get(at).map(|(_, apis)| apis.as_slice()),
+            Err(_) if self.any.is_empty() => None,
+            Err(_) => Some(&self.any),
+        }
+    }
+}
+
+impl Plan {
+    /// The API with an index of the [`HostTable`].
+    pub fn api(&self, index: u16) -> Option<&api::Api> {
+        self.apis.get(usize::from(index))
+    }
+}

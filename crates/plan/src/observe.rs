@@ -1,0 +1,55 @@
+//! Where logs go and where the store lies.
+
+use std::path::PathBuf;
+
+/// The request log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPlan {
+    /// Where lines go.
+    pub sink: LogSink,
+    /// Field names.
+    pub format: LogFormat,
+}
+
+impl Default for LogPlan {
+    fn default() -> Self {
+        Self { sink: LogSink::Stdout, format: LogFormat::Ecs }
+    }
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSink {
+    /// Standard output.
+    Stdout,
+    /// A file with rotation by size and number of kept files.
+    File {
+        /// Path.
+        path: PathBuf,
+        /// Bytes after which a new file is begun.
+        rotate_bytes: u64,
+        /// Old files kept.
+        keep: u32,
+    },
+    /// Nowhere (benchmarks and the demo).
+    Off,
+}
+
+/// Field names of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Elastic Common Schema.
+    Ecs,
+    /// Short flat names.
+    Flat,
+}
+
+/// Where what must be remembered lies.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum StorePlace {
+    /// In memory: gone with the process. API keys need a file.
+    #[default]
+    Memory,
+    /// SQLite files in this folder.
+    Folder(PathBuf),
+}
