@@ -2,7 +2,9 @@
 
 pub mod caller;
 pub mod finding;
+pub mod head;
 pub mod id;
+pub mod opaque;
 pub mod problem;
 pub mod secret;
 pub mod time;

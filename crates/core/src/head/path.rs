@@ -155,7 +155,8 @@ impl CanonicalPath {
                 decoded.push(byte);
                 continue;
             }
-            let (Some(high), Some(low)) = (bytes.next().and_then(hex_value), bytes.next().and_then(hex_value))
+            let (Some(high), Some(low)) =
+                (bytes.next().and_then(hex_value), bytes.next().and_then(hex_value))
             else {
                 return Err(PathError::Escape);
             };
@@ -365,7 +366,9 @@ pub(super) fn hex_value(byte: u8) -> Option<u8> {
 }
 
 fn holds_escape(bytes: &[u8]) -> bool {
-    bytes.windows(3).any(|w| matches!(w, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
+    bytes
+        .windows(3)
+        .any(|w| matches!(w, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
 const fn is_noncharacter(c: char) -> bool {
@@ -441,6 +444,52 @@ mod tests {
     fn path_bounds_its_segments() {
         assert!(CanonicalPath::parse(&"/a".repeat(64)).is_ok());
         assert_eq!(CanonicalPath::parse(&"/a".repeat(65)), Err(PathError::TooMany));
+    }
+
+    #[test]
+    fn path_refuses_a_second_reading() {
+        use PathError::*;
+        let cases = [
+            ("", NotAbsolute),
+            ("a", NotAbsolute),
+            ("/a?b", Byte),
+            ("/a b", Byte),
+            ("/a\\b", Byte),
+            ("/é", Byte),
+            ("//", EmptySegment),
+            ("//a", EmptySegment),
+            ("/a//", EmptySegment),
+            ("/a//b", EmptySegment),
+            ("/%", Escape),
+            ("/a%2", Escape),
+            ("/%g1", Escape),
+            ("/%2/a", Escape),
+            ("/%ff", Utf8),
+            ("/%c0%af", Utf8),
+            ("/%ed%a0%80", Utf8),
+            ("/%00", Character),
+            ("/%7f", Character),
+            ("/%c2%85", Character),
+            ("/a%5cb", Character),
+            ("/%ef%bf%bf", Character),
+            ("/%ef%b7%90", Character),
+            ("/%252e", DoubleEncoding),
+            ("/%25%32%65", DoubleEncoding),
+            ("/.", DotSegment),
+            ("/a/../b", DotSegment),
+            ("/%2e%2E", DotSegment),
+            ("/...", DotSegment),
+            ("/..;x/a", DotSegment),
+            ("/..%3bx/a", DotSegment),
+            ("/..%20/a", DotSegment),
+            ("/%20", DotSegment),
+        ];
+        for (raw, error) in cases {
+            assert_eq!(CanonicalPath::parse(raw), Err(error), "{raw:?}");
+        }
+        for raw in ["/.a", "/a.", "/..a", "/;v=1", "/a;..", "/%25", "/%25zz"] {
+            assert!(CanonicalPath::parse(raw).is_ok(), "{raw:?}");
+        }
     }
 
     proptest! {
