@@ -4,3 +4,5 @@
 //! operations and violations go out.
 
 pub mod document;
+pub mod json;
+pub mod violation;
