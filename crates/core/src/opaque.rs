@@ -431,8 +431,10 @@ mod tests {
         assert_eq!(find(b"pck_test_"), None);
         assert_eq!(find(b"pcpcpcpcp"), None);
         assert_eq!(find(b""), None);
-        assert_eq!(find(&[b"\xff\xffpcpc".as_slice(), PCH.as_bytes(), b"\xff"].concat()),
-            Some(Found::Other(Kind::SigningSecret)));
+        assert_eq!(
+            find(&[b"\xff\xffpcpc".as_slice(), PCH.as_bytes(), b"\xff"].concat()),
+            Some(Found::Other(Kind::SigningSecret))
+        );
     }
 
     #[test]
