@@ -1,0 +1,2 @@
+//! Load, a backend, and peers.
+fn main() {}

@@ -1,0 +1,154 @@
+//! Certificates for tests: an authority of one's own, and what it issues.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// A certificate authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate with its key, both PEM.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The chain, leaf first.
+    pub cert_pem: String,
+    /// The private key, PKCS #8.
+    pub key_pem: String,
+}
+
+impl Authority {
+    /// A fresh authority.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, "Portcullis test authority");
+        let key = KeyPair::generate().expect("a key can be generated");
+        let certificate = params.self_signed(&key).expect("an authority can sign itself");
+        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    /// Its certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A server certificate for these names (DNS names or IP addresses), valid now.
+    pub fn server(&self, names: &[&str]) -> Certificate {
+        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, None)
+    }
+
+    /// A client certificate for these names.
+    pub fn client(&self, names: &[&str]) -> Certificate {
+        self.issue(names, ExtendedKeyUsagePurpose::ClientAuth, None)
+    }
+
+    /// A server certificate that has expired.
+    pub fn expired(&self, names: &[&str]) -> Certificate {
+        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, Some((2001, 2002)))
+    }
+
+    fn issue(
+        &self,
+        names: &[&str],
+        purpose: ExtendedKeyUsagePurpose,
+        years: Option<(i32, i32)>,
+    ) -> Certificate {
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names).expect("the names are valid");
+        params.extended_key_usages = vec![purpose];
+        if let Some((from, to)) = years {
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        }
+        let key = KeyPair::generate().expect("a key can be generated");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign");
+        Certificate { cert_pem: certificate.pem(), key_pem: key.serialize_pem() }
+    }
+
+    /// A client that trusts this authority and nothing else.
+    pub fn client_config(&self) -> ClientConfig {
+        builder().with_root_certificates(self.roots()).with_no_client_auth()
+    }
+
+    /// As [`Authority::client_config`], presenting a certificate.
+    pub fn client_config_with(&self, certificate: &Certificate) -> ClientConfig {
+        let (chain, key) = certificate.der();
+        builder()
+            .with_root_certificates(self.roots())
+            .with_client_auth_cert(chain, key)
+            .expect("the certificate fits its key")
+    }
+
+    /// A server with a certificate for these names.
+    pub fn server_config(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let (chain, key) = self.server(names).der();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows the default versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("the certificate fits its key");
+        Arc::new(config)
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        let der = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("our own PEM parses");
+        roots.add(der).expect("our own certificate is an anchor");
+        roots
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Certificate {
+    fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = CertificateDer::pem_slice_iter(self.cert_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .expect("our own PEM parses");
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("our own PEM parses");
+        (chain, key)
+    }
+}
+
+fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows the default versions")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{request, send_tls};
+    use crate::server::{Answer, Upstream};
+
+    #[tokio::test]
+    async fn only_the_right_authority_is_trusted() {
+        let authority = Authority::new();
+        let upstream = Upstream::start_tls(authority.server_config(&["localhost"]), |_| Answer::json("{}"));
+        let bytes = request("GET", "/", &[], b"");
+        let address = upstream.address();
+        let good = Arc::new(authority.client_config());
+        assert_eq!(send_tls(address, "localhost", Arc::clone(&good), &bytes).await.unwrap().status, 200);
+        assert!(send_tls(address, "other.example", good, &bytes).await.is_err());
+        let stranger = Arc::new(Authority::new().client_config());
+        assert!(send_tls(address, "localhost", stranger, &bytes).await.is_err());
+    }
+}
