@@ -22,7 +22,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-/// A running shop; it ends with the runtime that it was started on.
+/// A shop on a thread of its own, open until the process ends.
 #[derive(Clone)]
 pub struct Shop {
     address: SocketAddr,
@@ -30,22 +30,29 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Listens on `address`; port 0 takes a free one.
+    /// Opens on `address`; port 0 takes a free one.
     ///
     /// # Errors
-    /// When the address cannot be bound.
-    pub async fn start(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+    /// When the address cannot be bound, or the thread cannot be started.
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
         let shop = Self { address: listener.local_addr()?, state: Arc::default() };
         let serving = shop.clone();
-        tokio::spawn(async move {
-            loop {
-                if let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serving.clone().converse(TokioIo::new(stream)));
-                }
-            }
-        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("shop".to_owned())
+            .spawn(move || runtime.block_on(serving.serve(listener)))?;
         Ok(shop)
+    }
+
+    async fn serve(self, listener: std::net::TcpListener) -> io::Result<Infallible> {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            if let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(self.clone().converse(TokioIo::new(stream)));
+            }
+        }
     }
 
     /// Where it listens.

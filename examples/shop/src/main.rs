@@ -4,14 +4,15 @@ use std::io::{self, Write as _};
 
 use portcullis_shop::Shop;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> io::Result<()> {
+fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let address: std::net::SocketAddr = address.parse().map_err(io::Error::other)?;
     if !address.ip().is_loopback() {
         return Err(io::Error::other("this program is vulnerable on purpose: loopback addresses only"));
     }
-    let shop = Shop::start(address).await?;
+    let shop = Shop::open(address)?;
     writeln!(io::stdout(), "the vulnerable shop listens on http://{}", shop.address())?;
-    std::future::pending().await
+    loop {
+        std::thread::park();
+    }
 }
