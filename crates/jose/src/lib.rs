@@ -30,9 +30,15 @@
 //! reason that is worth a fetch of the key set; [`reason::Reason::Expired`] the one that is told.
 
 pub mod alg;
+pub mod api_key;
 pub mod b64u;
+pub mod digest;
+pub mod dpop;
 pub mod json;
 pub mod jwk;
 pub mod jws;
 pub mod jwt;
+pub mod mac;
+pub mod message;
+pub mod pc1;
 pub mod reason;
