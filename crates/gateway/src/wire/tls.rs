@@ -1,0 +1,346 @@
+//! TLS towards clients: parameters, certificates by SNI, client certificates.
+//!
+//! rustls with aws-lc-rs through an explicit provider; there is no process default. No resumption where client
+//! certificates are asked for: a resumed connection would skip today's CRL and expiry (CVE-2025-23419).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portcullis_plan::listen::{Certificate, ClientMode, Clients, Tls, TlsVersion};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
+
+use super::x509::{self, San};
+
+/// Why a listener's TLS cannot be built. Names the file, never content.
+#[derive(Debug)]
+pub struct TlsError {
+    /// Where the certificate or list came from.
+    pub source: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.source, self.why)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+fn error(source: &str, why: impl Into<String>) -> TlsError {
+    TlsError { source: source.to_owned(), why: why.into() }
+}
+
+/// The facts of a finished handshake.
+#[derive(Clone, Debug, Default)]
+pub struct Handshake {
+    /// `TLSv1.3`, `TLSv1.2`; `None` in plaintext.
+    pub version: Option<&'static str>,
+    /// The cipher suite's name.
+    pub suite: Option<&'static str>,
+    /// The key exchange group's name.
+    pub group: Option<&'static str>,
+    /// HTTP/2 was agreed on.
+    pub h2: bool,
+    /// The server name that the client asked for, in lower case.
+    pub sni: Option<String>,
+    /// The verified client certificate, DER.
+    pub client_cert: Option<CertificateDer<'static>>,
+    /// Its subject alternative names.
+    pub client_sans: Vec<San>,
+}
+
+/// A listener's TLS, ready for handshakes.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) config: Arc<ServerConfig>,
+    resolver: Arc<BySni>,
+}
+
+impl Built {
+    /// Whether a handshake with this server name can be answered; else the alert is `unrecognized_name`.
+    pub(crate) fn knows(&self, sni: Option<&str>) -> bool {
+        self.resolver.find(sni).is_some()
+    }
+}
+
+/// Cipher suites and groups of this program, in order of preference.
+pub fn provider() -> Arc<CryptoProvider> {
+    use aws_lc_rs::cipher_suite as suite;
+    use aws_lc_rs::kx_group as group;
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            suite::TLS13_AES_256_GCM_SHA384,
+            suite::TLS13_AES_128_GCM_SHA256,
+            suite::TLS13_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![group::X25519MLKEM768, group::X25519, group::SECP256R1, group::SECP384R1],
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+/// Checks and builds.
+///
+/// # Errors
+/// A certificate, key, CA or list that cannot be used; a host that no certificate covers.
+pub(crate) fn build(tls: &Tls) -> Result<Built, TlsError> {
+    let provider = provider();
+    let resolver = Arc::new(BySni::new(tls, &provider)?);
+    let versions: &[&rustls::SupportedProtocolVersion] = match tls.min {
+        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+    };
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .map_err(|e| error("tls", e.to_string()))?;
+    let builder = match &tls.clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(client_verifier(clients, &provider)?),
+    };
+    let mut config = builder.with_cert_resolver(resolver.clone());
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.max_early_data_size = 0;
+    config.require_ems = true;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    if tls.clients.is_some() {
+        config.send_tls13_tickets = 0;
+    } else {
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| error("tls", e.to_string()))?;
+        config.send_tls13_tickets = 2;
+    }
+    Ok(Built { config: Arc::new(config), resolver })
+}
+
+/// Certificates by server name.
+#[derive(Debug)]
+struct BySni {
+    /// Lower-case name, or the parent of a wildcard; the certificate's index.
+    exact: Vec<(String, usize)>,
+    wild: Vec<(String, usize)>,
+    keys: Vec<Arc<CertifiedKey>>,
+    /// For handshakes without a name, where no API names hosts.
+    default: Option<usize>,
+}
+
+impl BySni {
+    fn new(tls: &Tls, provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let (mut exact, mut wild, mut keys, mut sans) = (vec![], vec![], vec![], vec![]);
+        for (index, certificate) in tls.certificates.iter().enumerate() {
+            let (key, facts) = certified(certificate, provider)?;
+            keys.push(Arc::new(key));
+            for san in &facts.sans {
+                if let San::Dns(name) = san {
+                    let name = name.to_ascii_lowercase();
+                    match name.strip_prefix("*.") {
+                        Some(parent) => wild.push((parent.to_owned(), index)),
+                        None => exact.push((name, index)),
+                    }
+                }
+            }
+            sans.extend(facts.sans);
+        }
+        if keys.is_empty() {
+            return Err(error("tls", "no certificate"));
+        }
+        if let Some(host) = tls.hosts.iter().find(|host| !sans.iter().any(|san| x509::covers(san, host))) {
+            return Err(error("tls", format!("no certificate covers the host `{host}`")));
+        }
+        Ok(Self { exact, wild, keys, default: tls.hosts.is_empty().then_some(0) })
+    }
+
+    fn find(&self, sni: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let index = match sni {
+            None => self.default?,
+            Some(name) => {
+                let name = name.to_ascii_lowercase();
+                let exact = self.exact.iter().find(|(known, _)| *known == name);
+                let parent = name.split_once('.').map_or("", |(_, parent)| parent);
+                exact.or_else(|| self.wild.iter().find(|(known, _)| known == parent))?.1
+            }
+        };
+        self.keys.get(index).cloned()
+    }
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.find(hello.server_name())
+    }
+}
+
+fn certified(
+    certificate: &Certificate,
+    provider: &CryptoProvider,
+) -> Result<(CertifiedKey, x509::Facts), TlsError> {
+    let source = certificate.source.as_str();
+    let chain = certificates(&certificate.chain, source)?;
+    let leaf = chain.first().ok_or_else(|| error(source, "contains no certificate"))?;
+    let facts = x509::read(leaf).ok_or_else(|| error(source, "the certificate cannot be read"))?;
+    let key = private_key(certificate)?;
+    let signing = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|_| error(source, "the private key is of a kind that is not supported"))?;
+    let key = CertifiedKey::new(chain, signing);
+    key.keys_match().map_err(|_| error(source, "the private key does not belong to the certificate"))?;
+    if let Some(weak) = facts.weak {
+        return Err(error(source, format!("the certificate {weak}")));
+    }
+    let now = unix_now();
+    if now < facts.not_before || now > facts.not_after {
+        return Err(error(source, "the certificate is not valid today"));
+    }
+    Ok((key, facts))
+}
+
+pub(crate) fn private_key(certificate: &Certificate) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(certificate.key.expose())
+        .map_err(|_| error(&certificate.source, "contains no private key in PEM"))
+}
+
+pub(crate) fn certificates(pem: &[u8], source: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| error(source, "is not a chain of certificates in PEM"))
+}
+
+/// The certificate authorities of a file; at least one, and all of them usable.
+pub(crate) fn roots(pem: &[u8], source: &str) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(pem, source)? {
+        store
+            .add(certificate)
+            .map_err(|_| error(source, "holds a certificate that cannot be an authority"))?;
+    }
+    if store.is_empty() { Err(error(source, "contains no CA certificate")) } else { Ok(store) }
+}
+
+fn unix_now() -> i64 {
+    let gap = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    i64::try_from(gap).unwrap_or(i64::MAX)
+}
+
+fn client_verifier(
+    clients: &Clients,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    const SOURCE: &str = "tls.clients";
+    let roots = roots(&clients.ca, SOURCE)?;
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    if let Some(crl) = &clients.crl {
+        let lists = CertificateRevocationListDer::pem_slice_iter(crl)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| error(SOURCE, "the CRL is not PEM"))?;
+        if lists.is_empty() {
+            return Err(error(SOURCE, "the CRL file contains no list"));
+        }
+        builder = builder.with_crls(lists).enforce_revocation_expiration();
+    }
+    if clients.mode == ClientMode::Optional {
+        builder = builder.allow_unauthenticated();
+    }
+    let inner = builder.build().map_err(|e| error(SOURCE, e.to_string()))?;
+    Ok(Arc::new(Named { inner, patterns: clients.san.clone() }))
+}
+
+/// webpki's verdict, and then ours on the names.
+#[derive(Debug)]
+struct Named {
+    inner: Arc<dyn ClientCertVerifier>,
+    patterns: Vec<String>,
+}
+
+impl ClientCertVerifier for Named {
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
+        let facts = x509::read(end_entity).ok_or(CertificateError::BadEncoding)?;
+        if facts.weak.is_some() {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        let fits = |san: &San| self.patterns.iter().any(|pattern| x509::san_fits(san, pattern));
+        if self.patterns.is_empty() || facts.sans.iter().any(fits) {
+            Ok(verified)
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.inner.requires_raw_public_keys()
+    }
+}
+
+/// The handshake's facts, once it is finished.
+pub(crate) fn facts(connection: &rustls::ServerConnection) -> Handshake {
+    let client_cert =
+        connection.peer_certificates().and_then(|chain| chain.first()).map(|c| c.clone().into_owned());
+    let client_sans = client_cert.as_deref().and_then(x509::read).map(|facts| facts.sans).unwrap_or_default();
+    Handshake {
+        version: connection.protocol_version().and_then(|version| match version {
+            rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+            rustls::ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+            _ => None,
+        }),
+        suite: connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
+        group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
+        h2: connection.alpn_protocol() == Some(b"h2"),
+        sni: connection.server_name().map(str::to_ascii_lowercase),
+        client_cert,
+        client_sans,
+    }
+}
