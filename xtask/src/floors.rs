@@ -38,7 +38,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("downstream", &["jose"]),
     ("testkit", &[]),
     ("shop", &[]),
-    ("bench", &[]),
+    ("bench", &["testkit"]),
 ];
 
 /// Crates that read no file, open no socket, ask no clock.
