@@ -1,5 +1,5 @@
 //! The request log under attack: forged lines, stalled sinks, full rings.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use portcullis_core::caller::Kind;
 use portcullis_core::finding::{SourceMap, Span};
