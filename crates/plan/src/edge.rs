@@ -215,6 +215,10 @@ pub enum BrowsersError {
     Expose(Box<str>),
 }
 
+/// What a page may always read: how to come back, and what to tell support.
+const EXPOSED: &str = "RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, \
+                       X-RateLimit-Reset, X-Request-Id";
+
 impl Browsers {
     /// From the words of the configuration; `max_age` in seconds. `*` is only for operations that are anonymous.
     ///
@@ -239,7 +243,7 @@ impl Browsers {
             .filter(|origin| *origin != "*")
             .map(|o| OriginPattern::parse(o).map_err(|error| BrowsersError::Origin(o.into(), error)))
             .collect::<Result<_, _>>()?;
-        let mut names = String::from("RateLimit, RateLimit-Policy, Retry-After, X-Request-Id");
+        let mut names = String::from(EXPOSED);
         for name in expose {
             HeaderName::try_from(name).map_err(|_| BrowsersError::Expose(name.into()))?;
             if !names.split(", ").any(|known| known.eq_ignore_ascii_case(name)) {
@@ -308,10 +312,7 @@ mod tests {
         assert!(matches!(Browsers::new(["*"], false, ["a b"], 600), Err(BrowsersError::Expose(_))));
         let browsers =
             Browsers::new(["https://a.example"], true, ["X-Total-Count", "x-request-id"], 600).unwrap();
-        assert_eq!(
-            browsers.expose(),
-            "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, X-Total-Count"
-        );
+        assert_eq!(browsers.expose().to_str().unwrap(), format!("{EXPOSED}, X-Total-Count"));
     }
 
     #[test]

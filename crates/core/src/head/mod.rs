@@ -40,8 +40,10 @@ pub struct HeadParts {
     pub version: Version,
     /// The scheme that the client used, told by the connection or by a trusted proxy.
     pub scheme: Scheme,
-    /// The authority, without a port where it is the public one.
+    /// The authority as the client wrote it, without the scheme's own port.
     pub authority: Authority,
+    /// The port that clients see.
+    pub public_port: u16,
     /// Path and query.
     pub target: Target,
     /// The header fields.
@@ -131,7 +133,12 @@ impl Head {
         self.parts.scheme
     }
 
-    /// The authority, without a port where it is the public one.
+    /// The port that clients see.
+    pub const fn public_port(&self) -> u16 {
+        self.parts.public_port
+    }
+
+    /// The authority as the client wrote it, without the scheme's own port.
     pub const fn authority(&self) -> &Authority {
         &self.parts.authority
     }

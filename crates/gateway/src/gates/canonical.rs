@@ -1,0 +1,230 @@
+//! Raw becomes Head: one parse, one truth (wire.md §§ 6–8). After this gate nobody can see a raw target, a raw
+//! header name, or the order of duplicates.
+
+mod client;
+
+use crate::passage::Passage;
+use crate::wire::peer::Peer;
+use crate::wire::tls::Handshake;
+use http::header::{HOST, HeaderMap};
+use http::request::Parts;
+use portcullis_core::head::{
+    Authority, Client, Fields, Head, HeadParts, How, Method, Scheme, SecretInUrl, Shape, Target, Version,
+    secret_in_url,
+};
+use portcullis_core::opaque::Found;
+use portcullis_core::problem::Code;
+use portcullis_core::trail::Gate;
+use portcullis_core::verdict::{Refusal, Stop};
+use portcullis_plan::HostTable;
+use portcullis_plan::edge::EdgePolicy;
+use portcullis_plan::listen::Listener;
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// What the connection knows of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection<'a> {
+    /// The socket's peer, or the client that a PROXY header named.
+    pub peer: IpAddr,
+    /// Which of the two.
+    pub how: How,
+    /// TLS or not.
+    pub scheme: Scheme,
+    /// The name in the TLS handshake.
+    pub sni: Option<&'a str>,
+    /// The port that clients see, when it is known.
+    pub public_port: Option<u16>,
+    /// A WebSocket may be opened here: `Upgrade`, or extended CONNECT.
+    pub websocket: bool,
+}
+
+impl<'a> Connection<'a> {
+    /// From what the wire hands on.
+    pub fn new(peer: &Peer, handshake: &'a Handshake, listener: &Listener, websocket: bool) -> Self {
+        let port = listener.address.port();
+        Self {
+            peer: peer.address(),
+            how: if peer.proxied.is_some() { How::Proxy } else { How::Peer },
+            scheme: if peer.tls { Scheme::Https } else { Scheme::Http },
+            sni: handshake.sni.as_deref(),
+            public_port: listener.public_port.or((port != 0).then_some(port)),
+            websocket,
+        }
+    }
+}
+
+/// Reads a request's head, once.
+///
+/// # Errors
+/// The first step of `wire.md`, sections 6 and 7, that fails.
+pub fn parse(parts: Parts, connection: &Connection<'_>, passage: &Passage) -> Result<Head, Stop> {
+    let (client, scheme) = client::find(&parts.headers, connection, &passage.plan.edge.trusted);
+    passage.seen().client = Some((client.address, client.how.word()));
+    if client.malformed {
+        passage.note(Gate::Canonical, "client.address_malformed", None);
+    }
+    let head = read(parts, connection, (client, scheme), &passage.plan.edge, &passage.plan.hosts)?;
+    passage.seen().client_request_id = head.client_request_id().map(Box::from);
+    Ok(head)
+}
+
+/// The pure half: facts in, head out.
+fn read(
+    parts: Parts,
+    connection: &Connection<'_>,
+    (client, scheme): (Client, Scheme),
+    edge: &EdgePolicy,
+    hosts: &HostTable,
+) -> Result<Head, Stop> {
+    let version = match parts.version {
+        http::Version::HTTP_11 => Version::Http11,
+        http::Version::HTTP_2 => Version::Http2,
+        http::Version::HTTP_10 => Version::Http10,
+        _ => return Err(refuse(Code::HttpVersionUnsupported, "an HTTP version that is not spoken here")),
+    };
+    let written = authority(&parts, version, connection.scheme)?;
+    let target = target(&parts, edge)?;
+    if let Some(found) = secret_in_url(&target, &edge.secrets) {
+        return Err(refuse(Code::SecretInUrl, describe(&found)));
+    }
+    judge_authority(&written, connection, hosts)?;
+    if client.through_proxy && came_round(&parts.headers, edge) {
+        return Err(refuse(Code::LoopDetected, "our own name stands in Via"));
+    }
+    let websocket = connection.websocket;
+    let fields = Fields::admit(parts.headers, version, &edge.fields)?;
+    let method = match Method::parse(parts.method.as_str().as_bytes()) {
+        Some(method) => method,
+        // Extended CONNECT is how HTTP/2 says GET with Upgrade (RFC 8441, section 5).
+        None if websocket && version == Version::Http2 && parts.method == http::Method::CONNECT => {
+            Method::Get
+        }
+        None => return Err(unknown_method(&parts.method)),
+    };
+    let default_port = scheme.default_port();
+    let public_port = connection.public_port.unwrap_or_else(|| written.port_or(default_port));
+    let authority = if written.port() == Some(default_port) { written.without_port() } else { written };
+    Ok(Head::new(HeadParts {
+        method,
+        version,
+        scheme,
+        authority,
+        public_port,
+        target,
+        fields,
+        client,
+        websocket,
+    }))
+}
+
+/// The authority that was asked for: `Host`, `:authority`, or both when they are equal (§§ 5.2, 6.2).
+fn authority(parts: &Parts, version: Version, scheme: Scheme) -> Result<Authority, Stop> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next().map(|value| value.to_str().unwrap_or_default());
+    if hosts.next().is_some() {
+        return Err(malformed("Host occurs more than once"));
+    }
+    let asked = parts.uri.authority().map(http::uri::Authority::as_str);
+    let text = match (version, host, asked) {
+        (Version::Http2, _, None) => return Err(malformed("no :authority")),
+        (Version::Http2, None, Some(asked)) => asked,
+        (_, None, _) => return Err(malformed("no Host")),
+        (_, Some(host), _) => host,
+    };
+    let authority = Authority::parse(text).map_err(|error| malformed(error.reason()))?;
+    let Some(asked) = asked else { return Ok(authority) };
+    if parts.uri.scheme_str() != Some(scheme.text()) {
+        return Err(malformed("the target's scheme is not the connection's"));
+    }
+    if host.is_some() && !same(&authority, asked, scheme) {
+        return Err(malformed("the target's authority is not Host"));
+    }
+    Ok(authority)
+}
+
+fn same(authority: &Authority, asked: &str, scheme: Scheme) -> bool {
+    let default = scheme.default_port();
+    Authority::parse(asked)
+        .is_ok_and(|a| a.host() == authority.host() && a.port_or(default) == authority.port_or(default))
+}
+
+/// § 6.2, steps 1 to 8.
+fn target(parts: &Parts, edge: &EdgePolicy) -> Result<Target, Stop> {
+    let raw = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    if raw.len() > edge.target.0 {
+        return Err(refuse(Code::UriTooLong, "the target is too long"));
+    }
+    Target::parse(raw).map_err(|error| {
+        let code = if error.is_malformed() { Code::MalformedRequest } else { Code::PathRefused };
+        refuse(code, error.reason())
+    })
+}
+
+/// § 6.3: a port that is ours, a host that is served, and the one that the handshake was for.
+fn judge_authority(written: &Authority, connection: &Connection<'_>, hosts: &HostTable) -> Result<(), Stop> {
+    if let (Some(port), Some(public)) = (written.port(), connection.public_port)
+        && port != public
+    {
+        return Err(misdirected("the authority's port is not the public one"));
+    }
+    let Some(apis) = hosts.apis(written.host()) else {
+        return Err(misdirected("the host is not served here"));
+    };
+    // Browsers share HTTP/2 connections between hosts of one certificate. Only hosts of one API may share here:
+    // the handshake chose a policy (CVE-2022-23632).
+    match connection.sni {
+        Some(sni) if !sni.eq_ignore_ascii_case(written.host()) => {
+            let shared = hosts.apis(&sni.to_ascii_lowercase()).unwrap_or_default();
+            if apis.iter().any(|api| shared.contains(api)) {
+                Ok(())
+            } else {
+                Err(misdirected("the host is not the one of the TLS handshake"))
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Read from trusted proxies alone; a stranger's Via says nothing and goes nowhere.
+fn came_round(headers: &HeaderMap, edge: &EdgePolicy) -> bool {
+    headers
+        .get_all(http::header::VIA)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|entry| entry.split_whitespace().nth(1) == Some(edge.via.name())))
+}
+
+/// What was found, for the operator; never the secret itself.
+fn describe(found: &SecretInUrl) -> Cow<'static, str> {
+    Cow::Borrowed(match &found.shape {
+        Shape::Name => "a query parameter whose name says that it is a secret",
+        Shape::Jwt => "a JWT in the URL",
+        Shape::Card => "a card number in the URL",
+        Shape::PortcullisKey(Some(Found::ApiKey(id))) => {
+            return Cow::Owned(format!("the API key {id} in the URL"));
+        }
+        Shape::PortcullisKey(_) => "a secret of ours in the URL",
+    })
+}
+
+fn unknown_method(method: &http::Method) -> Stop {
+    let refusal = Refusal::new(Code::MethodNotAllowed, "a method that no operation can have");
+    // A CONNECT leaves a connection behind whose bytes are no longer HTTP (GHSA-3ccp-42pg-hgv6).
+    if *method == http::Method::CONNECT { refusal.close().into() } else { refusal.into() }
+}
+
+fn refuse(code: Code, reason: impl Into<Cow<'static, str>>) -> Stop {
+    Refusal::new(code, reason).into()
+}
+
+fn malformed(reason: &'static str) -> Stop {
+    refuse(Code::MalformedRequest, reason)
+}
+
+fn misdirected(reason: &'static str) -> Stop {
+    refuse(Code::MisdirectedRequest, reason)
+}
+
+#[cfg(test)]
+pub(in crate::gates) mod tests;
