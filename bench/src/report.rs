@@ -8,7 +8,7 @@ use crate::peers::Peer;
 use crate::work::Work;
 use crate::{Result, text};
 
-const PAGE: &str = "docs/src/reference/performance.md";
+const PAGE: &str = "docs/reference/performance.md";
 const BEGIN: &str = "<!-- bench: begin -->";
 const END: &str = "<!-- bench: end -->";
 

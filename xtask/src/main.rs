@@ -16,8 +16,8 @@ cargo xtask VERB
   test [FILTER]   all tests: format, lints, tidy, schema, documentation examples, then every other test;
                   with FILTER only the tests whose name contains it
   tidy            the table of floors, banned dependencies, text rules, links in the documentation
-  schema          write portcullis.schema.json anew
-  bench           measure against nginx, HAProxy and Envoy, and write docs/src/reference/performance.md
+  schema          write portcullis.schema.json and the generated pages of docs/reference anew
+  bench           measure against nginx, HAProxy and Envoy, and write docs/reference/performance.md
                   (--seconds N per round, --rounds N, --only NAME[,NAME], --dry to leave the page alone)
 ";
 

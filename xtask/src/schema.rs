@@ -1,29 +1,41 @@
-//! The JSON Schema of the configuration, committed for editors; a difference fails the tests.
+//! What the program prints about itself and what is committed for readers and editors: a difference fails the tests.
 
 use std::fs;
 
 use crate::process::{cargo, output};
 use crate::{Result, note, root};
 
-const FILE: &str = "portcullis.schema.json";
+/// File, and the arguments of the program that print it.
+const GENERATED: [(&str, &[&str]); 3] = [
+    ("portcullis.schema.json", &["schema"]),
+    ("docs/reference/configuration.md", &["schema", "--reference"]),
+    ("docs/reference/problems.md", &["schema", "--problems"]),
+];
 
-/// Writes the file anew.
+/// Writes the files anew.
 pub(crate) fn write() -> Result {
-    fs::write(root().join(FILE), generated()?).map_err(|error| format!("{FILE}: {error}"))?;
-    note(&format!("wrote {FILE}"));
+    for (file, arguments) in GENERATED {
+        fs::write(root().join(file), printed(arguments)?).map_err(|error| format!("{file}: {error}"))?;
+        note(&format!("wrote {file}"));
+    }
     Ok(())
 }
 
-/// Compares the file with what the program prints.
+/// Compares the files with what the program prints.
 pub(crate) fn check() -> Result {
-    let committed = fs::read(root().join(FILE)).map_err(|error| format!("{FILE}: {error}"))?;
-    if committed == generated()? {
-        Ok(())
-    } else {
-        Err(format!("{FILE} is not what `portcullis schema` prints: run `cargo xtask schema` and commit it"))
+    let mut stale = Vec::new();
+    for (file, arguments) in GENERATED {
+        if fs::read(root().join(file)).ok() != Some(printed(arguments)?) {
+            stale.push(file);
+        }
     }
+    if stale.is_empty() {
+        return Ok(());
+    }
+    Err(format!("not what the program prints: {}; run `cargo xtask schema` and commit", stale.join(", ")))
 }
 
-fn generated() -> Result<Vec<u8>> {
-    output(&mut cargo(&["run", "--quiet", "--locked", "--package", "portcullis", "--", "schema"]))
+fn printed(arguments: &[&str]) -> Result<Vec<u8>> {
+    let command = ["run", "--quiet", "--locked", "--package", "portcullis", "--"];
+    output(&mut cargo(&[&command[..], arguments].concat()))
 }

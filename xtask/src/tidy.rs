@@ -102,7 +102,7 @@ fn links(file: &Path, text: &str) -> Vec<String> {
 
 /// Every page of the book stands in its summary.
 fn pages(files: &[PathBuf]) -> Vec<String> {
-    let source = Path::new("docs/src");
+    let source = Path::new("docs");
     let Ok(summary) = fs::read_to_string(root().join(source).join("SUMMARY.md")) else { return Vec::new() };
     let listed: BTreeSet<&str> =
         summary.split("](").skip(1).filter_map(|piece| piece.split(')').next()).collect();
@@ -111,7 +111,7 @@ fn pages(files: &[PathBuf]) -> Vec<String> {
         .filter_map(|file| file.strip_prefix(source).ok())
         .filter_map(Path::to_str)
         .filter(|page| page.ends_with(".md") && *page != "SUMMARY.md" && !listed.contains(page))
-        .map(|page| format!("docs/src/{page} is not in SUMMARY.md"))
+        .map(|page| format!("docs/{page} is not in SUMMARY.md"))
         .collect()
 }
 
