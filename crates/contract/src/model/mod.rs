@@ -1,0 +1,29 @@
+//! The document as a contract: operations, what they take and what they answer.
+
+mod annotations;
+mod compile;
+mod contract;
+mod extension;
+pub(crate) mod keys;
+mod media;
+mod operation;
+mod parameter;
+mod paths;
+mod reader;
+mod security;
+mod servers;
+mod shape;
+mod terms;
+
+pub use contract::{Compiled, Contract, Found, compile};
+pub use extension::{BindRule, Extension, Source};
+pub use keys::Class;
+pub use media::{BodyPlan, Content, RequestBody, Response, ResponseContent, StatusRange};
+pub use operation::Operation;
+pub use parameter::Parameter;
+pub use paths::Segments;
+pub use security::{Alternative, Requirement, SchemeKind, Security, SecurityScheme};
+pub use terms::{
+    Loosened, Mode, OnError, Over, Pagination, ReadOnly, RequestTerms, ResponseTerms, Terms, TextRule,
+    Unknown,
+};
