@@ -1,6 +1,7 @@
 //! `portcullis demo`: attacks and honest calls, over real sockets, against the example shop directly and
 //! through this very program, which is started as a child process the way an operator starts it.
 
+mod case;
 mod cases;
 mod client;
 mod gate;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use portcullis_shop::Shop;
 
-use cases::{Case, Side};
+use case::{Case, Side};
 use gate::Gate;
 use issuer::Issuer;
 use report::Outcome;

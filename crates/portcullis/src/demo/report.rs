@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write};
 use portcullis_shop::Shop;
 use serde_json::{Value, json};
 
-use super::cases::{Case, Kind, Owasp, Seen};
+use super::case::{Case, Kind, Owasp, Seen};
 use super::gate::Gate;
 use super::issuer::Issuer;
 
