@@ -155,3 +155,57 @@ impl fmt::Display for Reason {
 }
 
 impl std::error::Error for Reason {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which test provokes each value stands in `tests/`; here its text is kept from drifting.
+    #[test]
+    fn texts_are_stable() {
+        let all = [
+            (Reason::JwsSize, "jws-size"),
+            (Reason::JwsShape, "jws-shape"),
+            (Reason::JwsBase64, "jws-base64"),
+            (Reason::Json, "json"),
+            (Reason::HeaderAlg, "header-alg"),
+            (Reason::HeaderKid, "header-kid"),
+            (Reason::HeaderMember, "header-member"),
+            (Reason::TypNotAccepted(Giveaway::Typ), "typ-not-accepted"),
+            (Reason::TypNotAccepted(Giveaway::Claim("nonce")), "typ-not-accepted"),
+            (Reason::NotAccessToken, "not-access-token"),
+            (Reason::Issuer, "issuer"),
+            (Reason::KeyNone, "key-none"),
+            (Reason::KeyUnknown, "key-unknown"),
+            (Reason::KeyAmbiguous, "key-ambiguous"),
+            (Reason::KeyUnusable, "key-unusable"),
+            (Reason::Signature, "signature"),
+            (Reason::ClaimAud, "claim-aud"),
+            (Reason::ClaimExp, "claim-exp"),
+            (Reason::ClaimNbf, "claim-nbf"),
+            (Reason::ClaimIat, "claim-iat"),
+            (Reason::ClaimSub, "claim-sub"),
+            (Reason::ClaimJti, "claim-jti"),
+            (Reason::ClaimSid, "claim-sid"),
+            (Reason::ClaimScope, "claim-scope"),
+            (Reason::ClaimClientId, "claim-client-id"),
+            (Reason::ClaimNonce, "claim-nonce"),
+            (Reason::ClaimAzp, "claim-azp"),
+            (Reason::ClaimAtHash, "claim-at-hash"),
+            (Reason::ClaimAuthTime, "claim-auth-time"),
+            (Reason::ClaimEvents, "claim-events"),
+            (Reason::Lifetime, "lifetime"),
+            (Reason::Expired, "expired"),
+            (Reason::Revoked, "revoked"),
+            (Reason::Binding, "binding"),
+            (Reason::DpopKey, "dpop-key"),
+            (Reason::DpopMethod, "dpop-method"),
+            (Reason::DpopUrl, "dpop-url"),
+            (Reason::DpopAth, "dpop-ath"),
+            (Reason::DpopNonce, "dpop-nonce"),
+        ];
+        assert!(all.iter().all(|(reason, text)| reason.text() == *text && reason.to_string() == *text));
+        assert_eq!(Reason::TypNotAccepted(Giveaway::Claim("nonce")).giveaway(), Some("nonce"));
+        assert_eq!(Reason::Signature.giveaway(), None);
+    }
+}

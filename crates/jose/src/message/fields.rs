@@ -5,6 +5,8 @@
 
 use super::Refusal;
 use super::received::Received;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sfv::visitor::{
     DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor,
 };
@@ -27,9 +29,18 @@ pub(super) fn inputs(lines: &[&[u8]]) -> Result<Vec<Label>, Refusal> {
 
 /// The signature of one label of `Signature`; `None` when the label is not there.
 pub(super) fn signature(lines: &[&[u8]], label: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    let malformed = Refusal::Malformed("signature");
     let joined = join(lines)?;
     let reader = Signatures { wanted: label, seen: Vec::new(), found: None };
-    Parser::new(&joined).parse_dictionary_with_visitor(reader).map_err(|_| Refusal::Malformed("signature"))
+    let found = Parser::new(&joined).parse_dictionary_with_visitor(reader).map_err(|_| malformed)?;
+    let Some(bytes) = found else { return Ok(None) };
+    // Parsers may take base64 without padding or with stray bits (RFC 9651 § 4.2.7); one signature has
+    // one spelling here.
+    let spelled = format!("{label}=:{}:", STANDARD.encode(&bytes));
+    if !joined.windows(spelled.len()).any(|window| window == spelled.as_bytes()) {
+        return Err(malformed);
+    }
+    Ok(Some(bytes))
 }
 
 fn join(lines: &[&[u8]]) -> Result<Vec<u8>, Refusal> {
