@@ -25,6 +25,8 @@ pub struct Plan {
     pub listeners: Vec<listen::Listener>,
     /// Bounds of the edge.
     pub bounds: bounds::Bounds,
+    /// How the program ends.
+    pub drain: bounds::Drain,
     /// Who may tell the client's address.
     pub edge: edge::EdgePolicy,
     /// The APIs, in the order of the file.

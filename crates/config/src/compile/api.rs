@@ -1,0 +1,167 @@
+//! One API: document, upstream, callers and headers together.
+
+use super::access::Rules;
+use super::caller::{self, Callers};
+use super::desk::Desk;
+use super::document;
+use super::headers;
+use super::limits::{Top, closer};
+use super::object;
+use super::operation::{self, Shared};
+use super::upstream;
+use crate::words::At;
+use crate::words::api::{Api as Words, Credentials, Rule};
+use portcullis_contract::document::Bounds;
+use portcullis_core::finding::Severity;
+use portcullis_plan::api::{Api, IdentityHeader};
+use portcullis_plan::edge::EdgePolicy;
+use portcullis_plan::upstream::Upstream;
+use std::sync::Arc;
+
+/// What is made for all APIs together.
+pub(crate) struct Workshop<'w> {
+    pub(crate) callers: Callers,
+    pub(crate) top: Top,
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) edge: EdgePolicy,
+    pub(crate) documents: Bounds,
+    pub(crate) arrival_s: u32,
+    /// `--anonymous`, with its reason.
+    pub(crate) open: Option<&'w str>,
+    /// Whether there is a file to put words into.
+    pub(crate) file_mode: bool,
+}
+
+/// Compiles an API; under `strict` its warnings are errors.
+pub(crate) fn api(
+    desk: &mut Desk<'_>,
+    shop: &mut Workshop<'_>,
+    name: &At<String>,
+    api: &At<Words>,
+) -> Option<Api> {
+    let mark = desk.findings.len();
+    let made = compile(desk, shop, name, api);
+    if api.strict {
+        for finding in desk.findings.iter_mut().skip(mark).filter(|f| f.severity == Severity::Warning) {
+            finding.severity = Severity::Error;
+        }
+    }
+    made
+}
+
+fn compile(desk: &mut Desk<'_>, shop: &mut Workshop<'_>, name: &At<String>, api: &At<Words>) -> Option<Api> {
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) || name.is_empty() {
+        let message = format!("`{}` is no name for an API", name.value);
+        desk.error("name-invalid", name.at, message, "a name has letters, digits, `-` and `_`");
+    }
+    let upstream = upstream::upstream(desk, name, api);
+    let hosts = headers::hosts(desk, api);
+    edge(desk, shop, api);
+    let mut terms = document::terms(desk, name, api);
+    let document = match (&api.spec, &api.grpc) {
+        (Some(spec), None) => {
+            let path = desk.files.path(spec);
+            document::gather(desk, &path, spec.at, api.overlay.as_ref(), shop.documents)
+        }
+        (None, Some(grpc)) => document::grpc(desk, name, grpc, shop.documents),
+        _ => {
+            let message = format!("`apis.{}` has either a `spec` or `grpc`", name.value);
+            desk.error("spec-missing", name.at, message, "add  spec: openapi/shop.yaml");
+            None
+        }
+    };
+    let compiled = document.as_ref().and_then(|document| document::contract(desk, document, &terms));
+    let key_header = compiled.as_ref().and_then(|contract| caller::key_header(contract.schemes()));
+    let authenticate =
+        caller::authenticate(desk, &mut shop.callers, &api.authenticate, key_header.as_deref());
+    let (document, mut contract) = (document?, compiled?);
+    let principal = object::principal(&document);
+    let mut rules = Rules::new(desk, name, api, contract.schemes(), shop.open);
+    let layers = closer(desk, &api.limits);
+    let tags = api.limits.tags.iter().map(|(tag, words)| (tag.value.clone(), closer(desk, words))).collect();
+    let shared = Shared {
+        name,
+        api,
+        principal: &principal,
+        issuers: authenticate.jwt.len(),
+        layers,
+        tags,
+        arrival_s: shop.arrival_s,
+    };
+    let mut operations = Vec::new();
+    let (mut ids, mut failed) = (Vec::new(), Vec::new());
+    for declared in contract.operations() {
+        operations.push(operation::operation(
+            desk,
+            &mut rules,
+            &mut shop.top,
+            &shared,
+            declared,
+            &mut failed,
+        ));
+        ids.push(declared.id.to_string());
+        for parameter in declared.parameters.iter().filter(|parameter| parameter.is_integer()) {
+            if parameter.location == portcullis_contract::violation::In::Query {
+                shop.edge.secrets.add_integer_name(&parameter.name);
+            }
+        }
+        for index in document::integer_segments(contract.base_path(), declared) {
+            shop.edge.secrets.add_integer_segment(index);
+        }
+    }
+    if !failed.is_empty() {
+        // Closing is the contract's to do: it then answers as if they were not declared.
+        terms.closed.append(&mut failed);
+        contract = portcullis_contract::compile(&document, &terms).ok()?.contract;
+    }
+    let credentials = std::mem::take(&mut rules.headers);
+    rules.finish(desk, &ids, shop.file_mode);
+    let upstream = upstream?;
+    let headers = headers::policy(desk, api, hosts, credentials, upstream.authorities);
+    let identity =
+        api.identity.as_ref().filter(|identity| identity.sign).map(|identity| IdentityHeader {
+            audience: Arc::from(identity.audience.as_deref().unwrap_or(name)),
+        });
+    let pass_credentials = match api.credentials {
+        Some(Credentials::Pass) => true,
+        Some(Credentials::Strip) => false,
+        None => identity.is_none(),
+    };
+    let operations: Option<Vec<_>> = operations.into_iter().collect();
+    let index = shop.upstreams.len();
+    shop.upstreams.push(upstream.upstream);
+    Some(Api {
+        name: Arc::from(name.as_str()),
+        contract,
+        operations: operations?,
+        upstream: index,
+        upstream_base: upstream.base.into(),
+        authenticate,
+        headers,
+        principal,
+        pass_credentials,
+        identity,
+        at: name.at,
+    })
+}
+
+/// What an API says that holds before its operation is known.
+fn edge(desk: &mut Desk<'_>, shop: &mut Workshop<'_>, api: &Words) {
+    for name in &api.secrets_in_url.names {
+        shop.edge.secrets.add_name(name);
+    }
+    for loosen in &api.loosen {
+        for name in &loosen.of {
+            match loosen.allow.value {
+                Rule::ReservedHeader => shop.edge.fields.release(name),
+                Rule::HeaderNames if !shop.edge.fields.add_legacy(name) => {
+                    // CVE-2025-64484: a back end would take it for the reserved one.
+                    let message =
+                        format!("`{}` cannot be let in: back ends fold it to a reserved name", name.value);
+                    desk.error("header-reserved", name.at, message, "ask the client for another name");
+                }
+                _ => {}
+            }
+        }
+    }
+}

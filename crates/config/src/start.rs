@@ -1,0 +1,135 @@
+//! The ways in: a file of configuration, or nothing but an OpenAPI document.
+
+use crate::compile::{self, desk::Desk};
+use crate::files::{Files, Given, redacted};
+use crate::read;
+use crate::words::api::Api;
+use crate::words::caller::{Authenticate, Jwt};
+use crate::words::listen::Listen;
+use crate::words::observe::{Log, Sink};
+use crate::words::{At, Document, OneOrMany, Short};
+use portcullis_core::finding::{Finding, Severity, SourceMap, Span};
+use portcullis_plan::Plan;
+use std::path::{Path, PathBuf};
+
+/// What came of compiling.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The plan; nothing when there is an error among the findings.
+    pub plan: Option<Plan>,
+    /// Errors, warnings and remarks, in the order in which they were found.
+    pub findings: Vec<Finding>,
+    /// The files, for rendering findings. A secret that was written out is struck out here.
+    pub sources: SourceMap,
+    /// Every file that was read or looked for: a change of one is worth another compilation.
+    pub files: Vec<PathBuf>,
+}
+
+impl Outcome {
+    /// How many findings weigh so much.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// The findings as people read them, the worst last, where the eye is.
+    pub fn render(&self, colour: bool) -> String {
+        let mut sorted: Vec<&Finding> = self.findings.iter().collect();
+        sorted.sort_by_key(|finding| finding.severity);
+        sorted.iter().map(|finding| self.sources.render(finding, colour)).collect()
+    }
+}
+
+/// Largest file of configuration in bytes.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Compiles a file of configuration, or `portcullis.yaml` in a folder. Names in it are relative to its folder.
+pub fn compile(path: &Path, given: Given<'_>) -> Outcome {
+    let file = if path.is_dir() { path.join("portcullis.yaml") } else { path.to_owned() };
+    let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+    let mut files = Files::new(folder, given);
+    let shown = file.display().to_string();
+    let (id, text) = match files.text(&file, MAX_FILE, Span::default()) {
+        Ok(read) => read,
+        Err(finding) => {
+            let help = "run `portcullis init --from-spec openapi.yaml` to make one, or name it with --config";
+            let finding = Finding { help: Some(help.to_owned()), ..*finding };
+            return Outcome {
+                plan: None,
+                findings: vec![finding],
+                sources: SourceMap::default(),
+                files: files.watched,
+            };
+        }
+    };
+    let reading = read::document(id, &shown, &text);
+    let mut desk = Desk::new(files);
+    desk.findings = reading.findings;
+    if !reading.secrets.is_empty() {
+        desk.files.sources = redacted(&desk.files.sources, &reading.secrets);
+    }
+    let plan = reading.document.and_then(|document| compile::plan(&mut desk, &document, None, true));
+    finish(desk, plan)
+}
+
+/// What `portcullis serve openapi.yaml --upstream URL` says in place of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// Where requests go.
+    pub upstream: &'a str,
+    /// Where to listen (`127.0.0.1:8080`).
+    pub listen: Option<&'a str>,
+    /// Whose tokens count.
+    pub issuer: Option<&'a str>,
+    /// For which audience.
+    pub audience: Option<&'a str>,
+    /// Anybody may call what nothing here can verify.
+    pub anonymous: bool,
+    /// No request log.
+    pub quiet: bool,
+}
+
+/// Why operations are open in the mode without a file.
+pub(crate) const ANONYMOUS: &str = "--anonymous on the command line";
+
+/// Compiles an OpenAPI document without a file of configuration.
+///
+/// The document decides who may call, as in a file: operations that demand a token need `issuer` and `audience`,
+/// and what nothing can verify, or what the document leaves open, is refused unless `anonymous` says that anybody
+/// may call it. Every such operation is then listed in a warning and among the plan's loosenings.
+pub fn from_spec(path: &Path, options: Options<'_>, given: Given<'_>) -> Outcome {
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut desk = Desk::new(Files::new(folder, given));
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let jwt = match (options.issuer, options.audience) {
+        (Some(issuer), audience) => {
+            let audience = audience.map(|audience| At::nowhere(OneOrMany(vec![audience.to_owned()])));
+            Some(OneOrMany(vec![Jwt { issuer: At::nowhere(issuer.to_owned()), audience }]))
+        }
+        (None, Some(_)) => {
+            let help = "add  --issuer URL";
+            desk.error("issuer-missing", Span::default(), "--audience without --issuer says nothing", help);
+            None
+        }
+        (None, None) => None,
+    };
+    let api = Api {
+        spec: Some(At::nowhere(name)),
+        upstream: Some(At::nowhere(Short::Text(options.upstream.to_owned()))),
+        authenticate: At::nowhere(Authenticate { jwt, ..Authenticate::default() }),
+        ..Api::default()
+    };
+    let mut document = Document { log: Log { sink: Sink::Stdout, ..Log::default() }, ..Document::default() };
+    if options.quiet {
+        document.log.sink = Sink::Off;
+    }
+    document.apis.push("api", api);
+    let listen = options.listen.unwrap_or(compile::DEFAULT_ADDRESS);
+    let listen: Listen = OneOrMany(vec![Short::Text(listen.to_owned())]);
+    document.listen = Some(At::nowhere(listen));
+    let plan = compile::plan(&mut desk, &document, options.anonymous.then_some(ANONYMOUS), false);
+    finish(desk, plan)
+}
+
+fn finish(desk: Desk<'_>, plan: Option<Plan>) -> Outcome {
+    Outcome { plan, findings: desk.findings, sources: desk.files.sources, files: desk.files.watched }
+}
