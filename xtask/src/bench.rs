@@ -3,8 +3,11 @@
 use crate::process::{cargo, run};
 use crate::{Result, root};
 
-/// `cargo xtask bench …`; the options are those of `bench/`.
+/// `cargo xtask bench --micro` runs the micro benches of the crates; else the options are those of `bench/`.
 pub(crate) fn run_with(options: &[&str]) -> Result {
+    if options == ["--micro"] {
+        return run(&mut cargo(&["bench", "--workspace", "--benches", "--locked", "--quiet"]));
+    }
     run(&mut cargo(&[
         "build",
         "--release",
