@@ -19,6 +19,7 @@
 
 pub mod body;
 pub mod census;
+mod frames;
 pub mod guard;
 mod h2guard;
 pub mod listen;
@@ -26,6 +27,7 @@ pub mod peer;
 pub mod serve;
 mod sock;
 pub mod tls;
+mod tunnel;
 pub mod upgrade;
 pub mod upstream;
 pub mod x509;

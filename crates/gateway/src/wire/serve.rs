@@ -221,14 +221,15 @@ impl<H: Handler> Conn<H> {
         } else if now >= old {
             next = now + Duration::from_secs(1);
         }
-        if let Some(since) = self.slot.head_since() {
+        if self.active.get() > 0 {
+            // A next head that has begun waits for this exchange, and its clock with it.
+        } else if let Some(since) = self.slot.head_since() {
             let end = since + bounds.head;
             if now >= end {
-                self.slot.expire();
-                return Next::Late;
+                return if self.slot.expire() { Next::Late } else { Next::Close };
             }
             next = next.min(end);
-        } else if self.active.get() == 0 {
+        } else {
             let end = self.idle_since.get() + bounds.idle;
             if now >= end {
                 if self.retired.replace(true) {
@@ -263,7 +264,9 @@ impl<H> Drop for Turn<H> {
         let active = self.0.active.get().saturating_sub(1);
         self.0.active.set(active);
         if active == 0 {
-            self.0.idle_since.set(Instant::now());
+            let now = Instant::now();
+            self.0.idle_since.set(now);
+            self.0.slot.renew_head(now);
         }
     }
 }
@@ -311,7 +314,7 @@ async fn answer1<H: Handler>(
         let (mut parts, body) = request.into_parts();
         // hyper's own handle would keep the connection's memory; ours is the landing.
         parts.extensions.clear();
-        let offered = super::upgrade::is_offer(&parts);
+        let offered = super::upgrade::is_offer(&parts.headers);
         let raw = Raw {
             parts,
             body: InBody::new(body, Some(cx.slot.clone()), cx.arrival()),
@@ -319,7 +322,7 @@ async fn answer1<H: Handler>(
             handshake: cx.handshake.clone(),
             listener: cx.listener.clone(),
             arrived,
-            upgrade: offered.then(|| Upgrade::http1(landing)),
+            upgrade: offered.then(|| Upgrade::http1(landing, cx.leave.clone())),
         };
         (cx.handler.call(raw).await, offered)
     };
@@ -390,7 +393,7 @@ async fn answer2<H: Handler>(
     }
     let arrived = Instant::now();
     let (parts, body) = request.into_parts();
-    let upgrade = Upgrade::http2(&parts);
+    let upgrade = Upgrade::http2(&parts, cx.leave.clone());
     let raw = Raw {
         parts,
         body: InBody::new(body, None, cx.arrival()),

@@ -6,7 +6,7 @@ use super::{Limits, Rule};
 
 /// Which kind of head is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// A request line, and `Host`.
     Request,
     /// A status line; bytes ≥ 0x80 pass in values.
@@ -276,10 +276,13 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<(), Rule> {
     if target.is_empty() {
         return Err(Rule::RequestLine);
     }
+    if method == b"CONNECT" && version == b"HTTP/1.1" {
+        return Err(Rule::Connect);
+    }
     if target.len() > limits.target {
         return Err(Rule::TargetSize);
     }
-    if !target.iter().all(|&b| is_target(b)) {
+    if !target.iter().all(|&b| is_target(b)) || !(target.starts_with(b"/") || is_absolute(target)) {
         return Err(Rule::Target);
     }
     if version != b"HTTP/1.1" {
@@ -287,9 +290,6 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<(), Rule> {
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Rule::Version,
             _ => Rule::RequestLine,
         });
-    }
-    if method == b"CONNECT" {
-        return Err(Rule::Connect);
     }
     Ok(())
 }
@@ -329,6 +329,14 @@ pub(super) const fn is_token(b: u8) -> bool {
 
 const fn is_target(b: u8) -> bool {
     matches!(b, 0x21..=0x7e) && !matches!(b, b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'{' | b'}' | b'`')
+}
+
+/// Absolute-form, and the asterisk: `canonical` judges them. Anything else (`$/a` is an authority and a path to
+/// `http::Uri`) has no reading here. CONNECT, whose target is an authority, has been refused before.
+fn is_absolute(target: &[u8]) -> bool {
+    let http =
+        |prefix: &[u8]| target.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    target == b"*" || ((http(b"http://") || http(b"https://")) && http::Uri::try_from(target).is_ok())
 }
 
 /// HTAB and 0x20–0x7E. Without an early exit, so that the compiler makes vectors of it.

@@ -26,7 +26,7 @@ use tokio::time::{Instant, Sleep};
 
 pub(crate) use chunk::{ChunkScan, Fate};
 pub(crate) use filter::Filter;
-pub(crate) use head::{HeadScan, Mode, Place, Progress, Status};
+pub(crate) use head::{HeadScan, Mode, Place, Progress};
 
 /// The sizes that a head may have.
 #[derive(Clone, Copy, Debug)]
@@ -244,9 +244,16 @@ impl Slot {
         self.head_since.get()
     }
 
-    /// The head has had its time: it is refused at the next read.
-    pub(crate) fn expire(&self) {
-        self.late.set(true);
+    /// The head has had its time: it is refused at the next read. False when it should have been by now.
+    pub(crate) fn expire(&self) -> bool {
+        !self.late.replace(true)
+    }
+
+    /// The clock of a head that had to wait for an exchange begins now.
+    pub(crate) fn renew_head(&self, now: Instant) {
+        if self.head_since.get().is_some() {
+            self.head_since.set(Some(now));
+        }
     }
 }
 

@@ -29,8 +29,8 @@ use tokio::time::Instant;
 use super::body::{Cut, InBody, InBodyError};
 pub(crate) use h1::Link;
 use health::{Circuit, Health, Sums, Window};
-pub(crate) use pool::Handshaken;
 pub use pool::Pool;
+pub(crate) use pool::{Flight, Handshaken};
 pub use probe::probe;
 
 /// A request's body on its way to a server.
