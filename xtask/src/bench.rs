@@ -6,7 +6,7 @@ use crate::{Result, root};
 /// `cargo xtask bench --micro` runs the micro benches of the crates; else the options are those of `bench/`.
 pub(crate) fn run_with(options: &[&str]) -> Result {
     if options == ["--micro"] {
-        return run(&mut cargo(&["bench", "--workspace", "--benches", "--locked", "--quiet"]));
+        return run(&mut cargo(&["bench", "--workspace", "--bench", "*", "--locked", "--quiet"]));
     }
     run(&mut cargo(&[
         "build",
