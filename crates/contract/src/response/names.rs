@@ -22,7 +22,7 @@ const WHOLE: &[&str] = &[
     "pin",
     "ssn",
 ];
-const LAST: &[&str] = &["hash", "secret", "token"];
+const LAST: &[&str] = &["hash", "secret", "token", "password", "passwd", "pwd"];
 const FIRST: &[&str] = &["internal"];
 
 impl NeverLeak {
@@ -31,8 +31,9 @@ impl NeverLeak {
         Self {
             more: more
                 .into_iter()
-                .map(|name| words(name).concat().into())
-                .filter(|n: &Box<str>| !n.is_empty())
+                .map(|name| words(name).concat())
+                .filter(|name| !name.is_empty())
+                .map(Into::into)
                 .collect(),
         }
     }
@@ -48,7 +49,6 @@ impl NeverLeak {
             || self.more.iter().any(|more| **more == *whole)
             || words.last().is_some_and(|word| words.len() > 1 && LAST.contains(&word.as_str()))
             || words.first().is_some_and(|word| words.len() > 1 && FIRST.contains(&word.as_str()))
-            || ["password", "passwd"].iter().any(|word| whole.contains(word))
     }
 }
 

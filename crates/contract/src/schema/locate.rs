@@ -69,6 +69,7 @@ impl<'s> Walk<'s> {
             self.report(schema, node, Rule::Type);
             return;
         }
+        let mut rest = Vec::new();
         match node.kind() {
             Kind::Number => {
                 if let Some(rule) = schema.number.as_deref().and_then(|rules| number(rules, node)) {
@@ -81,19 +82,20 @@ impl<'s> Walk<'s> {
                     self.report(schema, node, rule);
                 }
             }
-            Kind::Object => self.object(schema, node),
-            Kind::Array => self.array(schema, node),
+            Kind::Object => self.object(schema, node, &mut rest),
+            Kind::Array => self.array(schema, node, &mut rest),
             Kind::Null | Kind::Bool => {}
         }
         if !schema.values.iter().all(|values| is_one_of(values, node)) {
             self.report(schema, node, Rule::Enum);
         }
-        if let Some(compose) = schema.compose.as_deref() {
-            self.compose(schema, compose, node);
+        let failed = schema.compose.as_deref().is_some_and(|compose| self.compose(schema, compose, node));
+        if !rest.is_empty() && !self.spent() {
+            self.unevaluated(schema, node, &rest, failed);
         }
     }
 
-    fn object(&mut self, schema: &'s Schema, node: Node<'_>) {
+    fn object<'n>(&mut self, schema: &'s Schema, node: Node<'n>, rest: &mut Vec<Node<'n>>) {
         let Some(rules) = schema.object.as_deref() else { return };
         if let Some(rule) = object_counts(rules, node) {
             self.report(schema, node, rule);
@@ -106,7 +108,6 @@ impl<'s> Walk<'s> {
         if let Some(name) = missing_dependent(rules, node) {
             self.missing(schema, node, name);
         }
-        let mut rest = Vec::new();
         for (name, value) in node.members() {
             if self.spent() {
                 return;
@@ -148,17 +149,13 @@ impl<'s> Walk<'s> {
                 self.locate(*id, node);
             }
         }
-        if rules.unevaluated.is_some() && !rest.is_empty() {
-            self.unevaluated(schema, node, &rest, Rule::UnknownProperty);
-        }
     }
 
-    fn array(&mut self, schema: &'s Schema, node: Node<'_>) {
+    fn array<'n>(&mut self, schema: &'s Schema, node: Node<'n>, rest: &mut Vec<Node<'n>>) {
         let Some(rules) = schema.array.as_deref() else { return };
         if let Some(rule) = array_counts(rules, node) {
             self.report(schema, node, rule);
         }
-        let mut rest = Vec::new();
         for (i, item) in node.items().enumerate() {
             if self.spent() {
                 return;
@@ -181,23 +178,22 @@ impl<'s> Walk<'s> {
         if rules.unique && !is_unique(node) {
             self.report(schema, node, Rule::UniqueItems);
         }
-        if rules.unevaluated.is_some() && !rest.is_empty() {
-            self.unevaluated(schema, node, &rest, Rule::UnknownItem);
-        }
     }
 
-    fn unevaluated(&mut self, schema: &'s Schema, node: Node<'_>, rest: &[Node<'_>], rule: Rule) {
-        let id = match node.kind() {
-            Kind::Object => schema.object.as_ref().and_then(|rules| rules.unevaluated),
-            _ => schema.array.as_ref().and_then(|rules| rules.unevaluated),
+    /// `failed`: the composition did, so what it declares was not evaluated and is not unknown either.
+    fn unevaluated(&mut self, schema: &'s Schema, node: Node<'_>, rest: &[Node<'_>], failed: bool) {
+        let (id, rule) = match node.kind() {
+            Kind::Object => {
+                (schema.object.as_ref().and_then(|rules| rules.unevaluated), Rule::UnknownProperty)
+            }
+            _ => (schema.array.as_ref().and_then(|rules| rules.unevaluated), Rule::UnknownItem),
         };
         let refused = id.and_then(|id| self.check.schema(id)).is_some_and(|s| s.always == Some(false));
         self.questions += 1;
         self.nodes = self.nodes.saturating_add(node.weight());
         for value in self.check.unevaluated(schema, node, rest) {
             match id {
-                // When no alternative matches, nothing of them is evaluated: what they declare is not unknown then.
-                _ if refused && self.named_by_a_branch(schema, node, value, 0) => {}
+                _ if refused && failed && self.named_by_a_branch(schema, node, value, 0) => {}
                 _ if refused => self.report(schema, value, rule),
                 Some(id) => self.locate(id, value),
                 None => {}
@@ -218,21 +214,27 @@ impl<'s> Walk<'s> {
         })
     }
 
-    fn compose(&mut self, schema: &'s Schema, compose: &'s Compose, node: Node<'_>) {
+    /// Whether anything in the composition fails.
+    fn compose(&mut self, schema: &'s Schema, compose: &'s Compose, node: Node<'_>) -> bool {
+        let mut failed = false;
         for id in &compose.all {
             if !self.spent() && self.is_wrong(*id, node) {
+                failed = true;
                 self.locate(*id, node);
             }
         }
         if !compose.any.is_empty() {
             self.questions += compose.any.len() as u32;
             if compose.any.iter().all(|id| !self.check.valid(*id, node)) {
+                failed = true;
                 self.report(schema, node, Rule::Branch);
             }
         }
         if !compose.one.is_empty() {
             self.questions += compose.one.len() as u32;
-            match compose.one.iter().filter(|id| self.check.valid(**id, node)).count() {
+            let count = compose.one.iter().filter(|id| self.check.valid(**id, node)).count();
+            failed |= count != 1;
+            match count {
                 0 => self.report(schema, node, Rule::Branch),
                 1 => {}
                 _ => self.report(schema, node, Rule::SeveralBranches),
@@ -247,6 +249,7 @@ impl<'s> Walk<'s> {
             if let Some(id) = branch
                 && self.is_wrong(id, node)
             {
+                failed = true;
                 self.locate(id, node);
             }
         }
@@ -257,13 +260,21 @@ impl<'s> Walk<'s> {
             match (property, property.and_then(Node::as_str).and_then(|value| select.branch(value))) {
                 (_, Some(id)) => {
                     if self.is_wrong(id, node) {
+                        failed = true;
                         self.locate(id, node);
                     }
                 }
-                (Some(property), None) => self.report(schema, property, Rule::Discriminator),
-                (None, None) => self.missing(schema, node, &select.property),
+                (Some(property), None) => {
+                    failed = true;
+                    self.report(schema, property, Rule::Discriminator);
+                }
+                (None, None) => {
+                    failed = true;
+                    self.missing(schema, node, &select.property);
+                }
             }
         }
+        failed
     }
 
     fn missing(&mut self, schema: &Schema, node: Node<'_>, name: &str) {

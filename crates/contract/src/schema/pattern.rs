@@ -104,7 +104,7 @@ fn needs_backtracking(source: &str) -> bool {
     while let Some(at) = rest.find(['\\', '(']) {
         let (_, here) = rest.split_at(at);
         if ["(?=", "(?!", "(?<=", "(?<!", "\\k<"].iter().any(|begin| here.starts_with(begin))
-            || (here.starts_with('\\') && here.bytes().nth(1).is_some_and(|b| matches!(b, b'1'..=b'9')))
+            || (here.starts_with('\\') && here.as_bytes().get(1).is_some_and(|b| matches!(b, b'1'..=b'9')))
         {
             return true;
         }
