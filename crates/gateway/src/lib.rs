@@ -1,2 +1,14 @@
-//! Being built.
+//! The data plane: one request, judged by every gate in order (`admit.rs`), forwarded, and its answer judged.
+
+pub mod admin;
+pub mod admit;
+pub mod explain;
+pub mod gates;
+pub mod handler;
+pub mod live;
+pub mod passage;
+pub mod problem_json;
+pub mod record;
+pub mod respond;
+pub mod services;
 pub mod wire;

@@ -76,8 +76,8 @@ pub struct Operation {
     pub response: ResponseRule,
     /// May be sent twice although it is no GET, HEAD or OPTIONS.
     pub idempotent: bool,
-    /// Declared, but answered 404: closed by `closed: true` or by `on_error: close_operation`.
-    pub closed: bool,
+    /// Header parameters that the operation declares; they go on to the upstream.
+    pub declared_headers: Vec<http::HeaderName>,
     /// Largest body in bytes.
     pub max_bytes: u64,
     /// Smallest arrival rate and longest arrival of a body.

@@ -278,7 +278,8 @@ impl IssuerKeys {
         (fixed || now.micros().saturating_sub(loaded.fetched.micros()) < STALE_MAX_US).then(|| loaded.clone())
     }
 
-    fn epoch(&self) -> u64 {
+    /// The epoch of the present set; zero before the first.
+    pub fn epoch(&self) -> u64 {
         self.loaded.load().as_ref().as_ref().map_or(0, |l| l.epoch)
     }
 

@@ -228,3 +228,5 @@ fn misdirected(reason: &'static str) -> Stop {
 
 #[cfg(test)]
 pub(in crate::gates) mod tests;
+#[cfg(test)]
+mod upstream_tests;

@@ -66,6 +66,7 @@ impl std::error::Error for InBodyError {}
 /// for `100 Continue` gets it at the first poll.
 pub struct InBody {
     inner: Option<Incoming>,
+    given: Option<Bytes>,
     slot: Option<Rc<Slot>>,
     arrival: Option<Arrival>,
     started: Option<Instant>,
@@ -77,13 +78,14 @@ pub struct InBody {
 impl InBody {
     pub(crate) fn new(inner: Incoming, slot: Option<Rc<Slot>>, arrival: Arrival) -> Self {
         let inner = (!inner.is_end_stream()).then_some(inner);
-        Self { inner, slot, arrival: Some(arrival), started: None, sleep: None, received: 0, limit: u64::MAX }
+        Self { inner, given: None, slot, arrival: Some(arrival), started: None, sleep: None, received: 0, limit: u64::MAX }
     }
 
     /// No body at all: for tests and requests that the program makes itself.
     pub const fn empty() -> Self {
         Self {
             inner: None,
+            given: None,
             slot: None,
             arrival: None,
             started: None,
@@ -91,6 +93,11 @@ impl InBody {
             received: 0,
             limit: u64::MAX,
         }
+    }
+
+    /// A body in memory: for requests that the program makes itself (`explain`).
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { given: (!bytes.is_empty()).then(|| bytes.into()), ..Self::empty() }
     }
 
     /// At most so many bytes. A declared length beyond fails before a byte is read.
@@ -110,7 +117,7 @@ impl InBody {
 
     /// There is no (further) byte.
     pub fn is_empty(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.given.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     /// The whole body, of at most `limit` bytes. One piece is handed on without a copy.
@@ -140,6 +147,11 @@ impl InBody {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, InBodyError>> {
+        if let Some(given) = self.given.take() {
+            self.received = given.len() as u64;
+            let fits = self.received <= self.limit;
+            return Poll::Ready(if fits { Ok(Some(given)) } else { Err(InBodyError::TooLarge) });
+        }
         loop {
             let Some(inner) = &mut self.inner else { return Poll::Ready(Ok(None)) };
             if inner.size_hint().lower() > self.limit.saturating_sub(self.received) {

@@ -244,6 +244,10 @@ pub(in crate::gates) fn with_request(method: &str, headers: Vec<(String, String)
     Case { method: method.into(), headers, websocket, ..innocent() }
 }
 
+pub(in crate::gates) fn with_method(method: &str, target: &str) -> Case {
+    Case { method: method.into(), ..with_target(target) }
+}
+
 #[test]
 fn canonical_bounds_its_target() {
     let long = format!("/{}", "a".repeat(8191));

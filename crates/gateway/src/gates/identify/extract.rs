@@ -1,0 +1,107 @@
+//! Taking the credential out of the request (callers.md § 3), before anything is decoded.
+
+use http::header::AUTHORIZATION;
+use portcullis_core::head::Head;
+use portcullis_core::problem::Code;
+use portcullis_core::verdict::{Refusal, Stop};
+use portcullis_plan::access::{Authenticate, Kinds};
+
+/// The credentials of one request, borrowed from its head.
+#[derive(Default)]
+pub(crate) struct Presented<'h> {
+    /// A token and its scheme.
+    pub(crate) token: Option<(Scheme, &'h str)>,
+    /// An API key, from `Authorization: ApiKey` or its header.
+    pub(crate) api_key: Option<&'h str>,
+    /// `Signature-Input` and `Signature`, or `X-PC-Signature`.
+    pub(crate) signature: Option<Signed>,
+    /// An `Authorization` scheme that is not accepted anywhere (`Basic`, …).
+    pub(crate) unsupported: bool,
+}
+
+/// How a token was presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 9449.
+    Dpop,
+}
+
+/// Which signature scheme was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signed {
+    /// RFC 9421.
+    Message,
+    /// PC1.
+    Pc1,
+}
+
+impl<'h> Presented<'h> {
+    /// Reads the places where a credential may stand.
+    pub(crate) fn take(head: &'h Head, accepts: &Authenticate) -> Result<Self, Stop> {
+        let mut presented = Self::default();
+        if let Some(value) = head.single(AUTHORIZATION.as_str())? {
+            presented.authorization(value)?;
+        }
+        if let Some(policy) = &accepts.api_key
+            && let Some(key) = head.single(&policy.header)?
+        {
+            if presented.api_key.is_some() {
+                return Err(ambiguous("api-key-twice"));
+            }
+            presented.api_key = Some(key);
+        }
+        if accepts.signature.is_some() {
+            let message = head.header("signature-input").is_some() || head.header("signature").is_some();
+            let pc1 = head.single("x-pc-signature")?.is_some();
+            presented.signature = match (message, pc1) {
+                (true, true) => return Err(ambiguous("two-signature-schemes")),
+                (true, false) => Some(Signed::Message),
+                (false, true) => Some(Signed::Pc1),
+                (false, false) => None,
+            };
+        }
+        for (_, value) in head.cookies() {
+            if portcullis_core::opaque::find(value.as_bytes()).is_some() {
+                return Err(Refusal::new(Code::CredentialMisplaced, "credential-in-cookie").into());
+            }
+        }
+        Ok(presented)
+    }
+
+    /// `scheme SP credential`; the scheme in any case, exactly one space (RFC 9110 § 11.6.2, stricter).
+    fn authorization(&mut self, value: &'h str) -> Result<(), Stop> {
+        let (scheme, credential) = value.split_once(' ').unwrap_or((value, ""));
+        let kind = [("bearer", 0), ("dpop", 1), ("apikey", 2)].iter().find(|(n, _)| scheme.eq_ignore_ascii_case(n));
+        if kind.is_some() && (credential.is_empty() || credential.bytes().any(|b| matches!(b, b' ' | b'\t' | b','))) {
+            return Err(Refusal::new(Code::TokenInvalid, "authorization-shape").into());
+        }
+        match kind {
+            Some((_, 0)) => self.token = Some((Scheme::Bearer, credential)),
+            Some((_, 1)) => self.token = Some((Scheme::Dpop, credential)),
+            Some(_) => self.api_key = Some(credential),
+            None => self.unsupported = true,
+        }
+        Ok(())
+    }
+
+    /// The explicit kinds.
+    pub(crate) fn kinds(&self) -> Kinds {
+        let mut kinds = Kinds::NONE;
+        if self.token.is_some() {
+            kinds = kinds.with(Kinds::TOKEN);
+        }
+        if self.api_key.is_some() {
+            kinds = kinds.with(Kinds::API_KEY);
+        }
+        if self.signature.is_some() {
+            kinds = kinds.with(Kinds::SIGNATURE);
+        }
+        kinds
+    }
+}
+
+fn ambiguous(reason: &'static str) -> Stop {
+    Refusal::new(Code::CredentialAmbiguous, reason).into()
+}

@@ -1,0 +1,195 @@
+//! Who is calling, beyond doubt (callers.md).
+//!
+//! A credential that was presented and is invalid fails the request; it never falls through to another alternative
+//! or to anonymous.
+
+mod cache;
+mod chain;
+mod challenge;
+mod extract;
+mod token;
+
+pub(crate) use cache::Cache;
+pub(crate) use challenge::insufficient_scope;
+pub(crate) use token::Verified;
+
+use super::flood::{self, Calm};
+use super::route::Matched;
+use crate::passage::Passage;
+use crate::services::Services;
+use chain::Choice;
+use extract::Presented;
+use portcullis_core::caller::Caller;
+use portcullis_core::head::Head;
+use portcullis_core::problem::Code;
+use portcullis_core::trail::Gate;
+use portcullis_core::verdict::{Refusal, Stop};
+use portcullis_plan::access::{Access, Alternative, Kinds};
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// Evidence: a caller whose proof was checked, or nobody where nobody is welcome by name.
+#[must_use]
+pub struct Identified<'p> {
+    caller: Rc<Caller>,
+    alternative: Option<&'p Alternative>,
+    kinds: Kinds,
+}
+
+impl Identified<'_> {
+    /// The alternative of the operation that was met.
+    pub(super) fn alternative(&self) -> Option<&Alternative> {
+        self.alternative
+    }
+
+    /// The kinds of credentials that were verified.
+    pub(super) fn kinds(&self) -> Kinds {
+        self.kinds
+    }
+}
+
+impl Deref for Identified<'_> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// A verified member of an alternative.
+pub(crate) struct Proof {
+    caller: Rc<Caller>,
+    hash: Option<[u8; 8]>,
+    decision: &'static str,
+}
+
+/// Why a member was not verified.
+pub(crate) enum Failure {
+    /// A verdict on the credential: charged to the address.
+    Refused(Code, &'static str),
+    /// Anything else, a fault of ours above all: passed on as it is.
+    Stop(Stop),
+}
+
+impl Failure {
+    fn refused(code: Code, reason: &'static str) -> Self {
+        Self::Refused(code, reason)
+    }
+
+    fn token(reason: &'static str) -> Self {
+        Self::Refused(Code::TokenInvalid, reason)
+    }
+}
+
+/// Checks the proof of who sends the request.
+pub async fn who<'p>(
+    _calm: Calm,
+    head: &Head,
+    matched: &Matched<'p>,
+    passage: &Passage,
+    services: &Services,
+) -> Result<Identified<'p>, Stop> {
+    let api = matched.api();
+    let access = &matched.policy().access;
+    let presented = Presented::take(head, &api.authenticate)?;
+    if presented.unsupported {
+        return refuse(Code::CredentialUnsupported, "authorization-scheme", head, matched, passage, services);
+    }
+    let (alternative, kinds) = match chain::choose(access, presented.kinds(), matched.ambient(), accepted(matched)) {
+        Choice::Anonymous => return Ok(nobody(access, passage)),
+        Choice::Verify(alternative, kinds) => (Some(alternative), kinds),
+        Choice::VerifyAny(kinds) => (None, kinds),
+        Choice::Refuse(code, reason) => return refuse(code, reason, head, matched, passage, services),
+    };
+    let mut proofs: Vec<Proof> = Vec::with_capacity(1);
+    for kind in [Kinds::TOKEN, Kinds::API_KEY] {
+        if !kinds.contains(kind) {
+            continue;
+        }
+        let result = match (kind, presented.token) {
+            (Kinds::TOKEN, Some(token)) => token::verify(token, api, passage, services).await,
+            _ => Err(Failure::refused(Code::CredentialUnsupported, "kind-not-verifiable")),
+        };
+        match result {
+            Ok(proof) => proofs.push(proof),
+            Err(Failure::Stop(stop)) => return Err(stop),
+            Err(Failure::Refused(code, reason)) => return refuse(code, reason, head, matched, passage, services),
+        }
+    }
+    let (caller, hash, decision) = combine(proofs, passage)?;
+    passage.note(Gate::Identify, decision, alternative.map(|a| a.at));
+    passage.saw_caller(&caller, hash);
+    Ok(Identified { caller, alternative, kinds })
+}
+
+fn nobody<'p>(access: &'p Access, passage: &Passage) -> Identified<'p> {
+    let at = match access {
+        Access::Anonymous { at, .. } => Some(*at),
+        Access::AnyOf(_) => None,
+    };
+    passage.note(Gate::Identify, "anonymous, by name", at);
+    let caller = Rc::new(Caller::anonymous());
+    passage.saw_caller(&caller, None);
+    Identified { caller, alternative: None, kinds: Kinds::NONE }
+}
+
+/// All kinds that the API is configured for.
+fn accepted(matched: &Matched<'_>) -> Kinds {
+    let authenticate = &matched.api().authenticate;
+    let mut kinds = Kinds::NONE;
+    if !authenticate.jwt.is_empty() || authenticate.opaque.is_some() {
+        kinds = kinds.with(Kinds::TOKEN);
+    }
+    if authenticate.api_key.is_some() {
+        kinds = kinds.with(Kinds::API_KEY);
+    }
+    if authenticate.signature.is_some() {
+        kinds = kinds.with(Kinds::SIGNATURE);
+    }
+    kinds
+}
+
+/// Several members: tenants must agree, scopes are the intersection, the subject is the token's, else the key's
+/// (callers.md § 15, step 4).
+fn combine(proofs: Vec<Proof>, passage: &Passage) -> Result<(Rc<Caller>, Option<[u8; 8]>, &'static str), Stop> {
+    let mut proofs = proofs.into_iter();
+    let Some(first) = proofs.next() else {
+        return Err(Refusal::new(Code::CredentialUnsupported, "nothing-verified").into());
+    };
+    let (mut caller, hash, decision) = (first.caller, first.hash, first.decision);
+    for proof in proofs {
+        let other = proof.caller;
+        if let (Some(a), Some(b)) = (&caller.tenant, &other.tenant)
+            && a != b
+        {
+            passage.note(Gate::Identify, "tenants disagree", None);
+            return Err(Refusal::new(Code::CredentialConflict, "tenants-disagree").into());
+        }
+        let mut both = (*caller).clone();
+        both.scopes = both.scopes.iter().filter(|s| other.has_scope(s)).cloned().collect();
+        both.tenant = both.tenant.or_else(|| other.tenant.clone());
+        both.key = both.key.or_else(|| other.key.clone());
+        caller = Rc::new(both);
+    }
+    Ok((caller, hash, decision))
+}
+
+/// A failed credential is charged to the address it came from; nothing presented was charged by `flood`.
+fn refuse<'p>(
+    code: Code,
+    reason: &'static str,
+    head: &Head,
+    matched: &Matched<'_>,
+    passage: &Passage,
+    services: &Services,
+) -> Result<Identified<'p>, Stop> {
+    passage.note(Gate::Identify, reason, None);
+    if passage.read().credentialed {
+        flood::charge_failure(passage, services, head.client().address)?;
+    }
+    let mut refusal = Refusal::new(code, reason);
+    if code.status() == 401 {
+        challenge::add(&mut refusal, matched.api(), &matched.policy().access);
+    }
+    Err(refusal.into())
+}

@@ -1,0 +1,167 @@
+//! Tokens in `Authorization`: JWTs of configured issuers (callers.md §§ 4–7).
+
+use super::cache::{TTL_S, TokenHash};
+use super::extract::Scheme;
+use super::{Failure, Proof};
+use crate::passage::Passage;
+use crate::services::Services;
+use portcullis_core::caller::{Binding, Caller, ClaimSource, Kind, Subject};
+use portcullis_core::problem::Code;
+use portcullis_core::verdict::{Fault, Stop};
+use portcullis_jose::json::Pointer;
+use portcullis_jose::jwt::{Claims, Policy, Unverified};
+use portcullis_jose::reason::Reason;
+use portcullis_plan::access::JwtPolicy;
+use portcullis_plan::api::{Api, Principal};
+use portcullis_vault::jwks::IssuerKeys;
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A token that was verified, and what must hold at every use of it.
+pub(crate) struct Verified {
+    caller: Rc<Caller>,
+    hash: Option<[u8; 8]>,
+    claims: Arc<TokenClaims>,
+    issuer: Arc<IssuerKeys>,
+    epoch: u64,
+    skew: i64,
+    until: i64,
+}
+
+/// Verifies a JWT against the issuers of the API.
+pub(super) async fn verify(
+    (scheme, token): (Scheme, &str),
+    api: &Api,
+    passage: &Passage,
+    services: &Services,
+) -> Result<Proof, Failure> {
+    // The shape decides, and nothing is tried twice: two dots are a JWT. Four are a JWE, which is refused outright.
+    if token.bytes().filter(|b| *b == b'.').count() != 2 {
+        return Err(Failure::token("not-a-jwt"));
+    }
+    let now = passage.now.secs();
+    let key = cache_key(token, &api.authenticate.jwt);
+    let cached = services.verified.borrow_mut().get(&key);
+    if let Some(verified) = cached {
+        if now < verified.until && verified.issuer.epoch() == verified.epoch && !verified.claims.0.expired(now, verified.skew) {
+            services.cache_hits.set(services.cache_hits.get().wrapping_add(1));
+            return proof(&verified, scheme, true);
+        }
+        services.verified.borrow_mut().forget(&key);
+    }
+    let verified = Rc::new(judge(token, api, passage, services).await?);
+    services.verified.borrow_mut().put(key, verified.clone());
+    proof(&verified, scheme, false)
+}
+
+async fn judge(token: &str, api: &Api, passage: &Passage, services: &Services) -> Result<Verified, Failure> {
+    let now = passage.now.secs();
+    let unverified = Unverified::read(token).map_err(refused)?;
+    let policy = select(&unverified, &api.authenticate.jwt)?;
+    let (issuer, keys) = passage.plan.issuer(policy.issuer).ok_or_else(unavailable)?;
+    let mut loaded = keys.keys(passage.now).await.map_err(|_| unavailable())?;
+    let kid = unverified.kid().map(str::to_owned);
+    let mut result = unverified.access_token(now, &policy.policy, &loaded.set);
+    if let (Err(Reason::KeyUnknown), Some(kid)) = (&result, kid)
+        && let Some(fresh) = keys.keys_for_unknown(&kid, passage.now).await
+    {
+        loaded = fresh;
+        result = portcullis_jose::jwt::access_token(now, &policy.policy, &loaded.set, token);
+    }
+    let claims = result.map_err(refused)?;
+    Ok(verified(claims, &policy.policy, &api.principal, (issuer.url.clone(), keys.clone()), loaded.epoch, (now, services)))
+}
+
+/// One issuer needs no choice; among several, `iss` selects by byte equality and for nothing else.
+fn select<'p>(unverified: &Unverified<'_>, policies: &'p [JwtPolicy]) -> Result<&'p JwtPolicy, Failure> {
+    match policies {
+        [only] => Ok(only),
+        several => several
+            .iter()
+            .find(|p| unverified.issuer() == Some(p.policy.issuer.as_str()))
+            .ok_or_else(|| refused(Reason::Issuer)),
+    }
+}
+
+fn verified(
+    claims: Claims,
+    policy: &Policy,
+    principal: &Principal,
+    (issuer, keys): (Arc<str>, Arc<IssuerKeys>),
+    epoch: u64,
+    (now, services): (i64, &Services),
+) -> Verified {
+    let claims = Arc::new(TokenClaims(claims));
+    let id = claims.text_at(&principal.id).map(|id| Arc::<str>::from(&*id));
+    let client = claims.0.client().cloned();
+    let kind = if client.is_some() && client.as_deref() == claims.0.subject() { Kind::Client } else { Kind::User };
+    let caller = Caller {
+        kind,
+        subject: id.map(|id| Subject { issuer, id }),
+        client,
+        tenant: principal.tenant.as_deref().and_then(|p| claims.text_at(p)).map(|t| Arc::from(&*t)),
+        scopes: claims.0.scopes().clone(),
+        claims: Some(claims.clone()),
+        binding: claims.0.binding().clone(),
+        key: None,
+        token: Some(claims.0.token_ref()),
+    };
+    let until = claims.0.exp().saturating_add(policy.skew).min(now.saturating_add(TTL_S));
+    let hash = caller.subject.as_ref().map(|s| services.shared.hash_subject(s));
+    Verified { caller: Rc::new(caller), hash, claims, issuer: keys, epoch, skew: policy.skew, until }
+}
+
+/// The binding is looked at on every use: a bound token is no bearer, and a bearer is not bound.
+fn proof(verified: &Verified, scheme: Scheme, cached: bool) -> Result<Proof, Failure> {
+    match (&verified.caller.binding, scheme) {
+        (Binding::None | Binding::Certificate(_), Scheme::Bearer) | (Binding::Dpop(_), Scheme::Dpop) => {}
+        _ => return Err(refused(Reason::Binding)),
+    }
+    Ok(Proof { caller: verified.caller.clone(), hash: verified.hash, decision: if cached { "token, cached" } else { "token" } })
+}
+
+/// The policies are in the key, so that a lax route cannot warm a strict one.
+fn cache_key(token: &str, policies: &[JwtPolicy]) -> TokenHash {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for policy in policies {
+        context.update(&policy.policy_id.to_le_bytes());
+    }
+    context.update(token.as_bytes());
+    let mut key = [0; 32];
+    for (to, from) in key.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    key
+}
+
+fn refused(reason: Reason) -> Failure {
+    let code = if reason == Reason::Expired { Code::TokenExpired } else { Code::TokenInvalid };
+    Failure::refused(code, reason.text())
+}
+
+fn unavailable() -> Failure {
+    let fault = Fault::new(Code::IssuerUnavailable, "issuer-keys-unavailable").retry_after(5);
+    Failure::Stop(Stop::from(fault))
+}
+
+/// Claims by JSON pointer.
+pub(crate) struct TokenClaims(Claims);
+
+impl ClaimSource for TokenClaims {
+    fn text_at(&self, pointer: &str) -> Option<Cow<'_, str>> {
+        let value = self.0.root().pointer(&Pointer::parse(pointer)?)?;
+        match value.as_str() {
+            Some(text) => Some(Cow::Borrowed(text)),
+            None => value.as_integer().map(|n| Cow::Owned(n.to_string())),
+        }
+    }
+
+    fn texts_at(&self, pointer: &str) -> Vec<String> {
+        let Some(value) = Pointer::parse(pointer).and_then(|p| self.0.root().pointer(&p)) else { return Vec::new() };
+        match value.as_str() {
+            Some(text) => vec![text.to_owned()],
+            None => value.items().filter_map(|v| v.as_str()).map(str::to_owned).collect(),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The gates, one file each, in the order of `admit.rs`.
+
+pub mod authorize;
+pub mod canonical;
+pub mod cors;
+pub mod flood;
+pub mod forward;
+pub mod headers;
+pub mod identify;
+pub mod intake;
+pub mod quota;
+pub mod release;
+pub mod release_headers;
+pub mod route;

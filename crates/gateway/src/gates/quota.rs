@@ -1,0 +1,102 @@
+//! Key, user, endpoint and tenant limits, once the caller is known (limits.md § 1).
+
+use super::flood::settle;
+use super::identify::Identified;
+use super::route::Matched;
+use crate::passage::Passage;
+use crate::services::Services;
+use portcullis_core::caller::{Caller, Kind};
+use portcullis_core::problem::Code;
+use portcullis_core::trail::Gate;
+use portcullis_core::verdict::{Fault, Stop};
+use portcullis_limits::policy::ConsumerPlan;
+use portcullis_limits::{Ask, Permit};
+use smallvec::SmallVec;
+
+/// Evidence: this request has been paid for. While it lives, the request counts as under way.
+#[must_use]
+pub struct Receipt {
+    under_way: Option<Permit>,
+}
+
+impl Receipt {
+    /// The place among the requests under way, which must outlive the exchange.
+    pub(super) fn into_under_way(self) -> Option<Permit> {
+        self.under_way
+    }
+}
+
+/// Charges every layer that applies, or none.
+pub fn spend(
+    caller: &Identified<'_>,
+    matched: &Matched<'_>,
+    passage: &Passage,
+    services: &Services,
+) -> Result<Receipt, Stop> {
+    let quota = &matched.policy().limits;
+    let plan = consumer_plan(caller, passage);
+    let name = Name::of(caller, matched);
+    let mut asks: SmallVec<[Ask<'_>; 4]> = SmallVec::new();
+    let limits = &services.shared.limits;
+    if let (Some(bucket), Some(client)) = (quota.key_for(plan), name.client) {
+        asks.push(Ask { bucket, key: limits.key(bucket, &[client.as_bytes()]), cost: quota.cost });
+    }
+    if let (Some(bucket), Some((issuer, subject))) = (quota.user_for(plan), name.user) {
+        asks.push(Ask { bucket, key: limits.key(bucket, &[issuer.as_bytes(), subject.as_bytes()]), cost: quota.cost });
+    }
+    if let Some(bucket) = quota.endpoint.as_deref() {
+        let key = limits.key(bucket, &[name.whoever.as_slice()]);
+        asks.push(Ask { bucket, key, cost: quota.cost });
+    }
+    if let (Some(bucket), Some(tenant)) = (quota.tenant_for(plan), name.tenant) {
+        asks.push(Ask { bucket, key: limits.key(bucket, &[tenant.as_bytes()]), cost: quota.cost });
+    }
+    let verdict = limits.decide(passage.now.micros(), &asks);
+    settle(&verdict, passage, Gate::Quota)?;
+    let under_way = enter(matched, services)?;
+    Ok(Receipt { under_way })
+}
+
+/// The plan that is registered with an API key (attribute `plan`).
+fn consumer_plan<'p>(caller: &Caller, passage: &'p Passage) -> Option<&'p ConsumerPlan> {
+    if caller.key.is_none() || passage.plan.consumer_plans.is_empty() {
+        return None;
+    }
+    let name = caller.claims.as_ref()?.text_at("/plan")?;
+    passage.plan.consumer_plans.iter().find(|(known, _)| **known == *name).map(|(_, plan)| plan)
+}
+
+fn enter(matched: &Matched<'_>, services: &Services) -> Result<Option<Permit>, Stop> {
+    let Some(limit) = matched.policy().concurrency else { return Ok(None) };
+    match services.shared.concurrency.enter(matched.concurrency_key(services), limit) {
+        Some(permit) => Ok(Some(permit)),
+        None => Err(Fault::new(Code::Overloaded, "operation-concurrency").retry_after(1).into()),
+    }
+}
+
+/// The names under which a caller is counted.
+struct Name<'a> {
+    client: Option<&'a str>,
+    user: Option<(&'a str, &'a str)>,
+    tenant: Option<&'a str>,
+    whoever: SmallVec<[u8; 64]>,
+}
+
+impl<'a> Name<'a> {
+    fn of(caller: &'a Caller, matched: &Matched<'_>) -> Self {
+        let subject = caller.subject.as_ref().map(|s| (&*s.issuer, &*s.id));
+        let client = caller.key.as_ref().map(|k| &*k.id).or(caller.client.as_deref());
+        let user = subject.filter(|_| matches!(caller.kind, Kind::User));
+        let mut whoever = SmallVec::new();
+        match (subject, client) {
+            (Some((issuer, id)), _) => {
+                whoever.extend_from_slice(issuer.as_bytes());
+                whoever.push(0);
+                whoever.extend_from_slice(id.as_bytes());
+            }
+            (None, Some(client)) => whoever.extend_from_slice(client.as_bytes()),
+            (None, None) => whoever.extend_from_slice(&matched.client_network()),
+        }
+        Self { client, user, tenant: caller.tenant.as_deref(), whoever }
+    }
+}

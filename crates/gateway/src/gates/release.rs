@@ -1,0 +1,333 @@
+//! The answer, judged before it leaves: declared status, declared media type, declared fields (contract.md § 15,
+//! wire.md § 12).
+
+use super::cors;
+use super::forward::{Answered, Reply};
+use super::identify::Identified;
+use super::release_headers::{self, Proof, Release};
+use super::route::Matched;
+use crate::passage::Passage;
+use crate::respond;
+use crate::wire::OutBody;
+use crate::wire::upgrade::{Accepted, TunnelLimits};
+use crate::wire::upstream::{CollectError, UpstreamBody};
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Body as _;
+use portcullis_contract::body::{Family, MediaType};
+use portcullis_contract::json;
+use portcullis_contract::model::{Response as Declared, ResponseContent};
+use portcullis_contract::response::Scrubber;
+use portcullis_core::head::{Head, Method};
+use portcullis_core::problem::Code;
+use portcullis_core::trail::Gate;
+use portcullis_core::verdict::{Fault, Refusal, Stop};
+use portcullis_plan::access::Kinds;
+use portcullis_plan::api::{Exchange, ResponseMode};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// An answer that may leave.
+#[must_use]
+pub struct Released {
+    response: Response<OutBody>,
+}
+
+impl Released {
+    /// With the fields that every answer of a limited operation has.
+    pub fn into_response(self, passage: &Passage) -> Response<OutBody> {
+        let mut response = self.response;
+        respond::limits(response.headers_mut(), passage);
+        response
+    }
+}
+
+/// Cuts an answer to what is declared.
+pub async fn filter(
+    reply: Reply,
+    caller: &Identified<'_>,
+    matched: &Matched<'_>,
+    passage: &Passage,
+) -> Result<Released, Stop> {
+    let Reply { answer: answered, head, under_way } = reply;
+    let policy = matched.policy();
+    let response = match answered {
+        Answered::Response(response) => response,
+        Answered::WebSocket(accepted) => {
+            passage.note(Gate::Release, "websocket opened", Some(matched.operation().at));
+            return Ok(websocket(*accepted, &head, caller, matched, under_way, passage));
+        }
+    };
+    let (parts, body) = response.into_parts();
+    let status = parts.status.as_u16();
+    if policy.exchange == Exchange::Grpc {
+        let headers = grpc_headers(&parts.headers, &head, caller, matched, passage)?;
+        return Ok(answer(parts.status, headers, held(OutBody::Upstream(body), under_way)));
+    }
+    if status >= 500 {
+        return Err(upstream_failed(status, &parts.headers, passage));
+    }
+    let declared = match matched.operation().response(status) {
+        Some(declared) => Some(declared),
+        None if status == 304 && matched.operation().response(200).is_some() => None,
+        None if (400..500).contains(&status) => return Err(upstream_refused(status, "status-undeclared", &parts.headers, passage)),
+        None if policy.response.mode == ResponseMode::Open => None,
+        None => return Err(violation(passage, "status-undeclared")),
+    };
+    let bodyless = head.method() == Method::Head || matches!(status, 204 | 304) || body.is_end_stream();
+    let (out, content_type, judged) = match declared {
+        _ if bodyless => (OutBody::Empty, None, false),
+        None => (OutBody::Upstream(body), parts.headers.get(CONTENT_TYPE).cloned(), false),
+        Some(declared) => judge(status, &parts.headers, body, declared, matched, passage).await?,
+    };
+    let declared: Vec<HeaderName> = declared
+        .map(|d| d.headers.iter().filter_map(|n| HeaderName::try_from(&**n).ok()).collect())
+        .unwrap_or_default();
+    let headers = headers(&parts.headers, &declared, judged, content_type, &head, caller, matched, passage)?;
+    passage.note(Gate::Release, if judged { "declared fields only" } else { "streamed" }, Some(matched.operation().at));
+    Ok(answer(parts.status, headers, held(out, under_way)))
+}
+
+/// Frames flow until a bound is hit, the program drains, or the credential ends (wire.md § 13).
+fn websocket(
+    accepted: Accepted,
+    head: &Head,
+    caller: &Identified<'_>,
+    matched: &Matched<'_>,
+    under_way: Option<portcullis_limits::Permit>,
+    passage: &Passage,
+) -> Released {
+    let left = caller.token.as_ref().map(|t| t.exp.saturating_sub(passage.now.secs()).max(0).unsigned_abs());
+    let end = async move {
+        let _under_way = under_way;
+        match left {
+            Some(secs) => tokio::time::sleep(Duration::from_secs(secs)).await,
+            None => std::future::pending().await,
+        }
+        POLICY_VIOLATION
+    };
+    let mut limits = TunnelLimits::default();
+    if let Exchange::WebSocket { max_message, .. } = matched.policy().exchange {
+        limits.frames.message = usize::try_from(max_message).unwrap_or(usize::MAX);
+    }
+    let mut response = accepted.tunnel(limits, end);
+    let policy = &matched.api().headers.response;
+    release_headers::of_our_own(response.headers_mut(), Some(policy), head.scheme(), passage.id);
+    Released { response }
+}
+
+/// Close code 1008 (RFC 6455 § 7.4.1): the credential has ended.
+const POLICY_VIOLATION: u16 = 1008;
+
+type Judged = (OutBody, Option<HeaderValue>, bool);
+
+async fn judge(
+    status: u16,
+    headers: &HeaderMap,
+    body: UpstreamBody,
+    declared: &Declared,
+    matched: &Matched<'_>,
+    passage: &Passage,
+) -> Result<Judged, Stop> {
+    let rule = &matched.policy().response;
+    if rule.mode == ResponseMode::Open {
+        return Ok((OutBody::Upstream(body), headers.get(CONTENT_TYPE).cloned(), false));
+    }
+    if declared.contents.is_empty() {
+        // The document says that there is no body: none leaves.
+        passage.seen().dropped_fields += 1;
+        return Ok((OutBody::Empty, None, true));
+    }
+    let media = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(MediaType::parse);
+    let Some(Ok(media)) = media else { return undeclared(status, "content-type-missing", headers, passage) };
+    let Some(content) = declared.content(&media) else {
+        return undeclared(status, "media-type-undeclared", headers, passage);
+    };
+    let canonical = HeaderValue::try_from(media.essence()).ok();
+    match (media.family(), &content.schema) {
+        (Family::Json, Some(_)) => {
+            if headers.get(CONTENT_ENCODING).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity")) {
+                return Err(violation(passage, "coded-although-identity-was-asked"));
+            }
+            let limit = usize::try_from(rule.max_bytes).unwrap_or(usize::MAX);
+            let bytes = body.collect(limit).await.map_err(|e| match e {
+                CollectError::TooLarge => violation(passage, "too-large"),
+                CollectError::Cut(cut) => Stop::from(Fault::new(Code::UpstreamError, cut.0)),
+            })?;
+            let out = filtered(status, bytes, content, headers, matched, passage)?;
+            Ok((OutBody::from(out), canonical, true))
+        }
+        _ => Ok((OutBody::Upstream(body), headers.get(CONTENT_TYPE).cloned(), false)),
+    }
+}
+
+fn filtered(
+    status: u16,
+    bytes: Bytes,
+    content: &ResponseContent,
+    headers: &HeaderMap,
+    matched: &Matched<'_>,
+    passage: &Passage,
+) -> Result<Bytes, Stop> {
+    let Some(schema) = &content.schema else { return Ok(bytes) };
+    let mode = matched.policy().response.mode;
+    let bounds = json::Bounds::default().capped();
+    let Ok(tape) = json::scan(bytes.to_vec(), &bounds, passage.plan.hash_key()) else {
+        return match mode {
+            ResponseMode::Report => Ok(bytes),
+            _ => Err(violation(passage, "json-unreadable")),
+        };
+    };
+    if (400..500).contains(&status) && scrubber().is_some_and(|s| s.search_tape(&tape).is_some()) {
+        return Err(upstream_refused(status, "internals-in-an-error", headers, passage));
+    }
+    if mode == ResponseMode::Enforce && !schema.is_valid(&tape) {
+        return Err(violation(passage, "schema"));
+    }
+    let kept = schema.keep(&tape);
+    if kept.dropped > 0 {
+        passage.seen().dropped_fields += kept.dropped;
+        passage.note(Gate::Release, format!("dropped: {}", kept.names.join(", ")), Some(content.at));
+    }
+    if mode == ResponseMode::Report {
+        return Ok(bytes);
+    }
+    match kept.keep {
+        // Nothing dropped, and strict JSON: it is written as it is.
+        None if kept.dropped == 0 => Ok(bytes),
+        None => Err(violation(passage, "nothing-declared-in-it")),
+        Some(keep) => {
+            let mut out = Vec::with_capacity(bytes.len());
+            json::write(&tape, Some(&keep), &mut out);
+            Ok(out.into())
+        }
+    }
+}
+
+fn scrubber() -> Option<&'static Scrubber> {
+    static SCRUBBER: OnceLock<Option<Scrubber>> = OnceLock::new();
+    SCRUBBER.get_or_init(Scrubber::new).as_ref()
+}
+
+#[expect(clippy::too_many_arguments, reason = "what decides about header fields comes from everywhere")]
+fn headers(
+    upstream: &HeaderMap,
+    declared: &[HeaderName],
+    body_judged: bool,
+    content_type: Option<HeaderValue>,
+    head: &Head,
+    caller: &Identified<'_>,
+    matched: &Matched<'_>,
+    passage: &Passage,
+) -> Result<HeaderMap, Stop> {
+    let allowed_origin = match &matched.api().headers.browsers {
+        Some(browsers) => cors::allowed_origin(head, browsers, matched.is_anonymous()),
+        None => None,
+    };
+    let proof = match caller.kinds() {
+        Kinds::NONE => Proof::None,
+        kinds if kinds.contains(Kinds::API_KEY) && head.authorization().is_none() => Proof::Header("X-API-Key"),
+        _ => Proof::Authorization,
+    };
+    let policy = &matched.api().headers;
+    let id = passage.id;
+    let release = Release { head, policy, declared, proof, body_judged, content_type, allowed_origin, id };
+    Ok(release_headers::release(upstream, release)?.headers)
+}
+
+fn grpc_headers(
+    upstream: &HeaderMap,
+    head: &Head,
+    caller: &Identified<'_>,
+    matched: &Matched<'_>,
+    passage: &Passage,
+) -> Result<HeaderMap, Stop> {
+    const GRPC: [HeaderName; 3] = [
+        HeaderName::from_static("grpc-status"),
+        HeaderName::from_static("grpc-message"),
+        HeaderName::from_static("grpc-status-details-bin"),
+    ];
+    let content_type = Some(HeaderValue::from_static("application/grpc"));
+    headers(upstream, &GRPC, false, content_type, head, caller, matched, passage)
+}
+
+fn answer(status: StatusCode, headers: HeaderMap, body: OutBody) -> Released {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Released { response }
+}
+
+/// A streamed exchange counts as under way until its body has ended.
+fn held(body: OutBody, under_way: Option<portcullis_limits::Permit>) -> OutBody {
+    match (body, under_way) {
+        (OutBody::Upstream(body), Some(permit)) => OutBody::Stream(Box::pin(Held { body, _permit: permit })),
+        (body, _) => body,
+    }
+}
+
+struct Held {
+    body: UpstreamBody,
+    _permit: portcullis_limits::Permit,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = crate::wire::Cut;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, crate::wire::Cut>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A 5xx of the upstream is always replaced (contract.md § 15.3).
+fn upstream_failed(status: u16, headers: &HeaderMap, passage: &Passage) -> Stop {
+    passage.note(Gate::Release, format!("upstream's {status} replaced"), None);
+    let code = match status {
+        503 => Code::UpstreamUnavailable,
+        504 => Code::UpstreamTimeout,
+        _ => Code::UpstreamError,
+    };
+    let mut fault = Fault::new(code, "upstream-5xx");
+    if let Some(wait) = headers.get(RETRY_AFTER).filter(|_| status == 503) {
+        fault.headers.insert(RETRY_AFTER, wait.clone());
+    }
+    fault.into()
+}
+
+/// The only problem that carries the upstream's own status.
+fn upstream_refused(status: u16, reason: &'static str, headers: &HeaderMap, passage: &Passage) -> Stop {
+    passage.note(Gate::Release, reason, None);
+    let mut refusal = Refusal::new(Code::UpstreamRefused, reason);
+    refusal.status = Some(status);
+    for name in [RETRY_AFTER, http::header::WWW_AUTHENTICATE] {
+        if let Some(value) = headers.get(&name) {
+            refusal.headers.insert(name, value.clone());
+        }
+    }
+    refusal.into()
+}
+
+fn undeclared(status: u16, reason: &'static str, headers: &HeaderMap, passage: &Passage) -> Result<Judged, Stop> {
+    if (400..500).contains(&status) {
+        return Err(upstream_refused(status, reason, headers, passage));
+    }
+    Err(violation(passage, reason))
+}
+
+fn violation(passage: &Passage, reason: &'static str) -> Stop {
+    passage.note(Gate::Release, reason, None);
+    Fault::new(Code::ResponseViolation, reason).into()
+}

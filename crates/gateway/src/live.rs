@@ -1,0 +1,170 @@
+//! What is in force: a plan and what was made for it, swapped as one.
+
+use crate::wire::upstream::Upstream;
+use portcullis_core::time::Now;
+use portcullis_jose::jwk::KeyPolicy;
+use portcullis_contract::model::Operation;
+use portcullis_plan::Plan;
+use portcullis_plan::api::Api;
+use portcullis_telemetry::line::PlanMark;
+use portcullis_telemetry::metrics::{Metrics, RouteId};
+use portcullis_plan::access::{Issuer, KeySource};
+use portcullis_vault::jwks::{IssuerKeys, Source};
+use std::hash::BuildHasher as _;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A plan with the key sets of its issuers, in their order. Immutable; a reload makes a new one.
+pub struct Live {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Key sets by the plan's issuer index.
+    pub issuers: Vec<Arc<IssuerKeys>>,
+    /// Upstreams by the plan's index.
+    pub upstreams: Vec<Arc<Upstream>>,
+    hash_key: [u64; 2],
+    routes: Vec<Vec<RouteMark>>,
+    mark: Arc<PlanMark>,
+}
+
+/// How an operation is named in logs and metrics.
+pub struct RouteMark {
+    /// API.
+    pub api: Arc<str>,
+    /// Path template.
+    pub route: Arc<str>,
+    /// Operation id.
+    pub operation: Arc<str>,
+    /// Its counters.
+    pub id: RouteId,
+}
+
+/// What a new plan brought that somebody must look after beside the hot path.
+#[derive(Default)]
+pub struct Fresh {
+    /// Key sets to fetch.
+    pub issuers: Vec<Arc<IssuerKeys>>,
+    /// Upstreams to probe.
+    pub upstreams: Vec<Arc<Upstream>>,
+}
+
+impl Live {
+    /// Puts a plan in force. Key sets of unchanged issuers and pools of unchanged upstreams go on.
+    pub fn new(plan: Arc<Plan>, before: Option<&Self>, now: Now, metrics: &Metrics) -> Result<(Self, Fresh), String> {
+        let mut fresh = Fresh::default();
+        let mut issuers: Vec<Arc<IssuerKeys>> = Vec::with_capacity(plan.issuers.len());
+        for (index, issuer) in plan.issuers.iter().enumerate() {
+            let source = source(issuer);
+            let policy = key_policy(&plan, index, issuer);
+            let known = before.and_then(|b| b.issuers.iter().find(|k| k.serves(&source, &policy)).cloned());
+            let keys = match known {
+                Some(keys) => keys,
+                None => {
+                    let keys = IssuerKeys::new(issuer.name.clone(), source, policy, now)
+                        .map_err(|e| format!("issuer {}: {e}", issuer.name))?;
+                    let keys = Arc::new(keys);
+                    fresh.issuers.push(keys.clone());
+                    keys
+                }
+            };
+            issuers.push(keys);
+        }
+        let mut upstreams: Vec<Arc<Upstream>> = Vec::with_capacity(plan.upstreams.len());
+        for upstream in &plan.upstreams {
+            let known = before.and_then(|b| b.upstreams.iter().find(|u| u.plan() == upstream).cloned());
+            let upstream = match known {
+                Some(upstream) => upstream,
+                None => {
+                    let upstream = Upstream::new(upstream.clone())?;
+                    fresh.upstreams.push(upstream.clone());
+                    upstream
+                }
+            };
+            upstreams.push(upstream);
+        }
+        let random = std::hash::RandomState::new();
+        let hash_key = [random.hash_one(1_u8), random.hash_one(2_u8)];
+        let mark = PlanMark::new(plan.digest.clone(), &plan.sources);
+        let routes = plan.apis.iter().map(|api| routes(api, metrics)).collect();
+        Ok((Self { plan, issuers, upstreams, hash_key, routes, mark }, fresh))
+    }
+}
+
+fn routes(api: &Api, metrics: &Metrics) -> Vec<RouteMark> {
+    let mark = |operation: &Operation| RouteMark {
+        api: api.name.clone(),
+        route: Arc::from(&*operation.template),
+        operation: Arc::from(&*operation.id),
+        id: metrics.route(&api.name, &operation.template, operation.method.text()),
+    };
+    api.contract.operations().iter().map(mark).collect()
+}
+
+fn source(issuer: &Issuer) -> Source {
+    match &issuer.keys {
+        KeySource::File { set, .. } => Source::Fixed(set.clone()),
+        KeySource::Url(url) => Source::Url(url.clone()),
+        KeySource::Discovery(url) => Source::Discovery(url.clone(), issuer.url.clone()),
+    }
+}
+
+/// Keys are imported for every algorithm that some API accepts of this issuer; each token is judged by its own.
+fn key_policy(plan: &Plan, index: usize, issuer: &Issuer) -> KeyPolicy {
+    let mut algorithms = portcullis_jose::alg::Algorithms::EMPTY;
+    for policy in plan.apis.iter().flat_map(|api| &api.authenticate.jwt).filter(|jwt| jwt.issuer == index) {
+        for algorithm in policy.policy.algorithms.iter() {
+            algorithms = algorithms.with(algorithm);
+        }
+    }
+    KeyPolicy { algorithms, rsa_max_bits: issuer.rsa_max_bits }
+}
+
+/// What one request reads: cheap to clone within a worker thread, no shared counter touched.
+#[derive(Clone)]
+pub struct InForce(Rc<Arc<Live>>);
+
+impl InForce {
+    /// Of one load.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self(Rc::new(live))
+    }
+
+    /// Whether this is that load.
+    pub fn is(&self, live: &Arc<Live>) -> bool {
+        Arc::ptr_eq(&self.0, live)
+    }
+
+    /// How an operation is named in logs and metrics.
+    pub fn route(&self, (api, operation): (u16, u32)) -> Option<&RouteMark> {
+        self.0.routes.get(usize::from(api))?.get(usize::try_from(operation).ok()?)
+    }
+
+    /// For the log line.
+    pub fn mark(&self) -> Arc<PlanMark> {
+        self.0.mark.clone()
+    }
+
+    /// Keeps clients from choosing JSON names that collide.
+    pub fn hash_key(&self) -> [u64; 2] {
+        self.0.hash_key
+    }
+
+    /// An upstream of the plan.
+    pub fn upstream(&self, index: usize) -> Option<&Arc<Upstream>> {
+        self.0.upstreams.get(index)
+    }
+
+    /// The key set of an issuer of the plan.
+    pub fn issuer(&self, index: usize) -> Option<(&Issuer, &Arc<IssuerKeys>)> {
+        self.0.plan.issuers.get(index).zip(self.0.issuers.get(index))
+    }
+}
+
+impl Deref for InForce {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.0.plan
+    }
+}

@@ -1,0 +1,132 @@
+//! What travels with a request: id, time, plan, and what was seen on the way.
+
+use crate::live::InForce;
+use crate::wire::Handshake;
+use portcullis_core::caller::{Caller, KeyRef, Kind};
+use portcullis_core::finding::Span;
+use portcullis_core::id::RequestId;
+use portcullis_core::problem::Code;
+use portcullis_core::time::Now;
+use portcullis_core::trail::{Gate, Trail};
+use portcullis_limits::Decision;
+use portcullis_plan::api::{Api, Operation};
+use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::cell::{Ref, RefCell, RefMut};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One request's companion. Gates append to the trail and to what was seen; none reads them.
+pub struct Passage {
+    /// Correlation id.
+    pub id: RequestId,
+    /// The one reading of the clock.
+    pub now: Now,
+    /// The plan that this request began with.
+    pub plan: InForce,
+    /// The TLS handshake's facts.
+    pub handshake: Rc<Handshake>,
+    trail: RefCell<Trail>,
+    seen: RefCell<Seen>,
+}
+
+/// What the log line and the answer's headers need to know.
+#[derive(Default)]
+pub struct Seen {
+    /// API and operation, once routed.
+    pub matched: Option<(u16, u32)>,
+    /// The derived client address and how it was derived.
+    pub client: Option<(IpAddr, &'static str)>,
+    /// The client's own `X-Request-Id`, cleaned.
+    pub client_request_id: Option<Box<str>>,
+    /// W3C trace id.
+    pub trace: Option<[u8; 16]>,
+    /// Whether any credential was presented.
+    pub credentialed: bool,
+    /// `Origin`, if the API allows it.
+    pub origin: Option<http::HeaderValue>,
+    /// Who, as far as it is known.
+    pub caller: Option<SeenCaller>,
+    /// What the limits said, for the answer's fields and the log.
+    pub decisions: SmallVec<[Decision; 6]>,
+    /// Lifecycle fields for the answer (deprecated keys).
+    pub lifecycle_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// `DPoP-Nonce` for the answer.
+    pub dpop_nonce: Option<http::HeaderValue>,
+    /// Microseconds spent waiting for the upstream.
+    pub upstream_us: Option<u64>,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Violations were reported and let through.
+    pub reported: bool,
+    /// How many response fields were dropped.
+    pub dropped_fields: u32,
+    /// Problem and private reason, when it was refused.
+    pub problem: Option<(Code, Cow<'static, str>)>,
+}
+
+/// What of the caller may be logged.
+#[derive(Clone)]
+pub struct SeenCaller {
+    /// Kind.
+    pub kind: Kind,
+    /// Keyed hash of (issuer, subject).
+    pub hash: Option<[u8; 8]>,
+    /// OAuth client id.
+    pub client: Option<Arc<str>>,
+    /// Tenant.
+    pub tenant: Option<Arc<str>>,
+    /// API key.
+    pub key: Option<KeyRef>,
+}
+
+impl Passage {
+    /// At arrival.
+    pub fn new(id: RequestId, now: Now, plan: InForce, handshake: Rc<Handshake>) -> Self {
+        Self { id, now, plan, handshake, trail: RefCell::new(Trail::new()), seen: RefCell::new(Seen::default()) }
+    }
+
+    /// Appends a decision.
+    pub fn note(&self, gate: Gate, decision: impl Into<Cow<'static, str>>, rule: Option<Span>) {
+        self.trail.borrow_mut().note(gate, decision, rule);
+    }
+
+    /// For writing down what was seen. The borrow must not be held across an await.
+    pub fn seen(&self) -> RefMut<'_, Seen> {
+        self.seen.borrow_mut()
+    }
+
+    /// For the log line and the answer, after the gates.
+    pub fn read(&self) -> Ref<'_, Seen> {
+        self.seen.borrow()
+    }
+
+    /// The decisions, after the gates.
+    pub fn trail(&self) -> Ref<'_, Trail> {
+        self.trail.borrow()
+    }
+
+    /// The decisions, for the log line; none are left here.
+    pub fn take_trail(&self) -> Trail {
+        std::mem::take(&mut *self.trail.borrow_mut())
+    }
+
+    /// The API and operation policy, once routed.
+    pub fn matched(&self) -> Option<(&Api, &Operation)> {
+        let (api, operation) = self.seen.borrow().matched?;
+        let api = self.plan.api(api)?;
+        Some((api, api.operations.get(usize::try_from(operation).ok()?)?))
+    }
+
+    /// Writes down who calls.
+    pub fn saw_caller(&self, caller: &Caller, hash: Option<[u8; 8]>) {
+        self.seen().caller = Some(SeenCaller {
+            kind: caller.kind,
+            hash,
+            client: caller.client.clone(),
+            tenant: caller.tenant.clone(),
+            key: caller.key.clone(),
+        });
+    }
+}

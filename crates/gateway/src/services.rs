@@ -1,0 +1,141 @@
+//! What gates share: per worker thread, and across them.
+
+use crate::gates::identify::{Cache, Verified};
+use crate::live::{InForce, Live};
+use crate::wire::upstream::Pool;
+use arc_swap::ArcSwap;
+use portcullis_core::time::{Clock, Now};
+use portcullis_limits::{Bucket, Concurrency, Table};
+use crate::wire::Handle;
+use portcullis_core::caller::Subject;
+use portcullis_telemetry::log::{Log, Recorder};
+use portcullis_telemetry::metrics::{self, Metrics};
+use std::sync::OnceLock;
+use portcullis_vault::signing::IdentitySigner;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Shared by all threads; survives reloads of the plan.
+pub struct Shared {
+    /// What is in force.
+    pub live: ArcSwap<Live>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Counters of the limits.
+    pub limits: Table,
+    /// Requests under way.
+    pub concurrency: Arc<Concurrency>,
+    /// The scope under which requests in flight are counted.
+    pub flight: Bucket,
+    /// Signs identity headers, where an API wants them.
+    pub signer: Option<IdentitySigner>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// The request log.
+    pub log: Log,
+    /// The edge, for readiness and its counters; set once it listens.
+    pub edge: OnceLock<Handle>,
+    /// Keys the hashes by which callers are told apart in the log.
+    pub log_key: aws_lc_rs::hmac::Key,
+    /// `iss` of identity headers.
+    pub deployment: Arc<str>,
+}
+
+impl Shared {
+    /// A keyed hash of a subject: the same caller in every line, and nobody's name in any.
+    pub fn hash_subject(&self, subject: &Subject) -> [u8; 8] {
+        let mut context = aws_lc_rs::hmac::Context::with_key(&self.log_key);
+        context.update(subject.issuer.as_bytes());
+        context.update(&[0]);
+        context.update(subject.id.as_bytes());
+        context.sign().as_ref().first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// One worker thread's services.
+pub struct Services {
+    /// Shared by all threads.
+    pub shared: Arc<Shared>,
+    /// Connections to upstreams.
+    pub pool: Rc<Pool>,
+    /// Nothing is forwarded (`explain`).
+    pub dry: bool,
+    pub(crate) counters: metrics::Worker,
+    pub(crate) recorder: Recorder,
+    pub(crate) verified: RefCell<Cache<Verified>>,
+    pub(crate) cache_hits: std::cell::Cell<u64>,
+    in_force: RefCell<InForce>,
+    random: RefCell<Random>,
+    began: Instant,
+}
+
+impl Services {
+    /// For one worker thread.
+    pub fn new(shared: Arc<Shared>, pool: Rc<Pool>, dry: bool) -> Self {
+        let in_force = RefCell::new(InForce::new(shared.live.load_full()));
+        #[allow(clippy::disallowed_methods, reason = "the origin of this worker's monotonic clock")]
+        let began = Instant::now();
+        let (counters, recorder) = (shared.metrics.worker(), shared.log.recorder());
+        Self { shared, pool, dry, counters, recorder, verified: RefCell::default(), cache_hits: Default::default(), in_force, random: RefCell::default(), began }
+    }
+
+    /// What is in force now; within a worker, a pointer comparison.
+    pub fn in_force(&self) -> InForce {
+        let live = self.shared.live.load();
+        let mut known = self.in_force.borrow_mut();
+        if !known.is(&live) {
+            *known = InForce::new(Arc::clone(&live));
+        }
+        known.clone()
+    }
+
+    /// The one reading of the clock for a request.
+    pub fn now(&self) -> Now {
+        self.shared.clock.now()
+    }
+
+    /// Microseconds on a clock that never goes back.
+    pub fn ticks(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Random bytes that nobody can predict.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        self.random.borrow_mut().take()
+    }
+}
+
+/// The system's randomness, fetched a page at a time.
+struct Random {
+    page: [u8; 2048],
+    used: usize,
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self { page: [0; 2048], used: 2048 }
+    }
+}
+
+impl Random {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        if self.used.saturating_add(N) > self.page.len() {
+            // aws-lc fails only when the system has no randomness at all; then nothing here may go on.
+            if aws_lc_rs::rand::fill(&mut self.page).is_err() {
+                std::process::abort();
+            }
+            self.used = 0;
+        }
+        let end = self.used.saturating_add(N);
+        let mut out = [0; N];
+        if let Some(bytes) = self.page.get_mut(self.used..end) {
+            out.copy_from_slice(bytes);
+            // Used once: a dump of memory shows none that were handed out.
+            bytes.fill(0);
+        }
+        self.used = end;
+        out
+    }
+}

@@ -1,0 +1,80 @@
+//! What runs beside the hot path, on a thread of its own: key sets, probes.
+
+use portcullis_egress::tls::Trust;
+use portcullis_egress::{Door, FetchLimits, Purpose};
+use portcullis_gateway::live::Fresh;
+use portcullis_gateway::services::Shared;
+use portcullis_gateway::wire::upstream::probe;
+use portcullis_telemetry::note;
+use portcullis_vault::jwks::{Fetch, Fetched, Fetching};
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// A way to hand work to the thread.
+pub(crate) struct Beside {
+    fresh: UnboundedSender<Fresh>,
+}
+
+impl Beside {
+    /// Key sets to fetch and upstreams to probe, from now on.
+    pub(crate) fn look_after(&self, fresh: Fresh) {
+        // The thread lives as long as the program.
+        let _ = self.fresh.send(fresh);
+    }
+}
+
+/// Starts the thread.
+pub(crate) fn start(shared: Arc<Shared>, door: Arc<Door>) -> std::io::Result<Beside> {
+    let (fresh, mut receive) = unbounded_channel::<Fresh>();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("portcullis-beside".to_owned()).spawn(move || {
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async move {
+            while let Some(fresh) = receive.recv().await {
+                for keys in fresh.issuers {
+                    let fetch = Arc::new(IssuerDoor { door: door.clone(), shared: shared.clone(), name: keys.name().clone() });
+                    tokio::task::spawn_local(keys.run(fetch, shared.clock.clone(), jitter));
+                }
+                for upstream in fresh.upstreams {
+                    tokio::task::spawn_local(probe(Arc::downgrade(&upstream), door.clone()));
+                }
+            }
+        });
+    })?;
+    Ok(Beside { fresh })
+}
+
+/// Between 0 and 1; spreads refreshes of many nodes.
+fn jitter() -> f64 {
+    let mut byte = [0_u8; 1];
+    match aws_lc_rs::rand::fill(&mut byte) {
+        Ok(()) => f64::from(byte[0]) / 255.0,
+        Err(_) => 0.5,
+    }
+}
+
+/// Fetches key sets, and says so when one cannot be had.
+struct IssuerDoor {
+    door: Arc<Door>,
+    shared: Arc<Shared>,
+    name: Arc<str>,
+}
+
+impl Fetch for IssuerDoor {
+    fn get<'a>(&'a self, url: &'a str) -> Fetching<'a> {
+        Box::pin(async move {
+            match self.door.fetch(Purpose::Keys, url, Trust::Public, FetchLimits::default()).await {
+                Ok(fetched) => {
+                    self.shared.metrics.key_set(&self.name, "ok");
+                    Ok(Fetched { body: fetched.body.to_vec(), max_age: fetched.max_age })
+                }
+                Err(error) => {
+                    self.shared.metrics.key_set(&self.name, "failed");
+                    let why = error.to_string();
+                    note::warn("issuer.unavailable", "keys of an issuer could not be fetched", &[("issuer", (*self.name).into()), ("why", why.as_str().into())]);
+                    Err(why)
+                }
+            }
+        })
+    }
+}

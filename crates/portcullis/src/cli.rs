@@ -1,0 +1,339 @@
+//! The command line, as written. Every verb says with an example what it is for.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// An API security gateway: it refuses everything that your OpenAPI document does not allow.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Serve: judge every request, forward what is allowed.
+    #[command(after_help = "Examples:\n  portcullis serve\n  portcullis serve --config gateway/portcullis.yaml\n  portcullis serve openapi.yaml --upstream http://127.0.0.1:3000 --issuer https://login.example.com/ --audience shop")]
+    Serve(Serve),
+    /// Compile configuration and documents, and say what is wrong and where.
+    #[command(after_help = "Examples:\n  portcullis check\n  portcullis check openapi.yaml other.json --format json")]
+    Check(Check),
+    /// Show what every gate would decide about a request, and by which line of which file.
+    #[command(after_help = "Example:\n  portcullis explain GET /orders/7 --token \"$TOKEN\"")]
+    Explain(Explain),
+    /// Write a first portcullis.yaml for an OpenAPI document.
+    #[command(after_help = "Example:\n  portcullis init --from-spec openapi.yaml --upstream http://127.0.0.1:3000 > portcullis.yaml")]
+    Init(Init),
+    /// Print the JSON Schema of portcullis.yaml, for completion in editors.
+    #[command(after_help = "Example:\n  portcullis schema > portcullis.schema.json")]
+    Schema(Schema),
+    /// Create, list, rotate and revoke API keys.
+    #[command(after_help = "Example:\n  portcullis keys create --name billing --owner acme --api shop --scope orders.read")]
+    Keys(Keys),
+    /// Attack a deliberately vulnerable shop, directly and through the gate, and show the score.
+    #[command(after_help = "Examples:\n  portcullis demo\n  portcullis demo --serve\n  portcullis demo --format json")]
+    Demo(Demo),
+}
+
+/// Text for people or JSON for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Where the configuration is: a file, or an OpenAPI document and what a short command line can say.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// Configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml")]
+    pub(crate) config: PathBuf,
+    /// An OpenAPI document, to serve without a configuration file.
+    #[arg(value_name = "SPEC", requires = "upstream")]
+    pub(crate) spec: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) direct: Direct,
+}
+
+/// What a command line can say in place of a configuration file.
+#[derive(Debug, Args)]
+pub(crate) struct Direct {
+    /// The API behind the gateway.
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    pub(crate) upstream: Option<String>,
+    /// Where to listen. Off loopback TLS is required, and therefore a configuration file.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
+    /// The issuer of the tokens that callers present.
+    #[arg(long, value_name = "URL", requires = "audience")]
+    pub(crate) issuer: Option<String>,
+    /// The audience that tokens must name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) audience: Option<String>,
+    /// The issuer's keys as a JWK set file, instead of discovery.
+    #[arg(long, value_name = "FILE", requires = "issuer")]
+    pub(crate) jwks: Option<PathBuf>,
+    /// Let everybody call the operations for which the document demands nothing, and say so loudly.
+    #[arg(long)]
+    pub(crate) anonymous: bool,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Write `{"listeners":{…},"plan":"…"}` here once requests are accepted.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// Worker threads; the number of cores by default.
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// OpenAPI documents to check by themselves; without any, the configuration is checked.
+    #[arg(value_name = "SPEC")]
+    pub(crate) specs: Vec<PathBuf>,
+    /// Configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml")]
+    pub(crate) config: PathBuf,
+    /// Text or JSON.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// HTTP method.
+    pub(crate) method: String,
+    /// URL or path with query.
+    pub(crate) url: String,
+    /// Header fields, as `Name: value`.
+    #[arg(long, short = 'H', value_name = "FIELD")]
+    pub(crate) header: Vec<String>,
+    /// Token, sent as `Authorization: Bearer`.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// Body; `@FILE` reads a file.
+    #[arg(long, short, value_name = "BODY")]
+    pub(crate) data: Option<String>,
+    /// The client's address.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) from: std::net::IpAddr,
+    /// Configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml")]
+    pub(crate) config: PathBuf,
+    /// Text or JSON.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The API's document.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from_spec: PathBuf,
+    /// The API behind the gateway.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+    pub(crate) upstream: String,
+    /// Write here instead of to standard output; an existing file is left alone.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `schema`.
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// The reference page in Markdown instead.
+    #[arg(long)]
+    pub(crate) reference: bool,
+    /// The pages of problems in Markdown instead.
+    #[arg(long, conflicts_with = "reference")]
+    pub(crate) problems: bool,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave a fresh gate and shop running, with curl lines to try.
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Text or JSON.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// `keys`.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
+    /// Configuration file; its store is opened.
+    #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml", global = true)]
+    pub(crate) config: PathBuf,
+    /// Text or JSON.
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) verb: KeyVerb,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Make a key. Its secret is the only thing on standard output, and is shown this once.
+    Create(KeyCreate),
+    /// List keys; never their secrets.
+    List(KeyList),
+    /// Give a key a successor; both work during the grace.
+    Rotate(KeyRotate),
+    /// End a key at once, for good.
+    Revoke {
+        /// Public id (16 characters).
+        id: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Stop a key for now.
+    Suspend {
+        /// Public id.
+        id: String,
+    },
+    /// Let a suspended key work again.
+    Resume {
+        /// Public id.
+        id: String,
+    },
+}
+
+/// `keys create`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyCreate {
+    /// What it is for.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Whose it is; made if there is none of that name.
+    #[arg(long)]
+    pub(crate) owner: String,
+    /// How it is used.
+    #[arg(long, value_enum, default_value_t = KeyKind::Bearer)]
+    pub(crate) kind: KeyKind,
+    /// Which environment it opens.
+    #[arg(long, value_enum, default_value_t = KeyEnv::Live)]
+    pub(crate) env: KeyEnv,
+    /// Tenant.
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// Scopes; at least one.
+    #[arg(long = "scope", required = true)]
+    pub(crate) scopes: Vec<String>,
+    /// APIs (`shop`) or operations (`shop:createTransfer`); at least one.
+    #[arg(long = "api", required = true)]
+    pub(crate) apis: Vec<String>,
+    /// Networks it may come from.
+    #[arg(long = "ip", value_name = "CIDR")]
+    pub(crate) ips: Vec<String>,
+    /// Public key (JWK) of a key of kind `jwk`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) jwk: Option<PathBuf>,
+    /// Attributes, `NAME=VALUE`.
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    pub(crate) attributes: Vec<String>,
+    /// When it begins to work: RFC 3339 or unix seconds.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) activate_at: Option<String>,
+    /// When it ends, if before its rotation.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires_at: Option<String>,
+    /// E-mail of its owner, for notices.
+    #[arg(long, value_name = "MAIL")]
+    pub(crate) contact: Option<String>,
+    /// Overlap after rotation, 24h–72h.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) grace: Option<String>,
+    /// Write the secret here (mode 0600) instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `keys list`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyList {
+    /// Of one owner.
+    #[arg(long)]
+    pub(crate) owner: Option<String>,
+    /// Of one tenant.
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// In one state (`active`, `due`, `deprecated`, …).
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+}
+
+/// `keys rotate`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyRotate {
+    /// Public id.
+    pub(crate) id: String,
+    /// Overlap, 24h–72h.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) grace: Option<String>,
+    /// The overlap begins when the successor is first used.
+    #[arg(long)]
+    pub(crate) on_first_use: bool,
+    /// Why; `compromised` ends the old key at once.
+    #[arg(long, value_enum, default_value_t = KeyReason::Scheduled)]
+    pub(crate) reason: KeyReason,
+    /// Write the secret here (mode 0600) instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// How a key is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyKind {
+    /// The key itself is sent.
+    Bearer,
+    /// A secret that signs and is never sent.
+    Hmac,
+    /// The partner keeps the private key.
+    Jwk,
+}
+
+/// Environment of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyEnv {
+    /// Production.
+    Live,
+    /// Everything else.
+    Test,
+}
+
+/// Why a key is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyReason {
+    /// It was time.
+    Scheduled,
+    /// Somebody else may have it.
+    Compromised,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}
