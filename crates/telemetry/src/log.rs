@@ -89,6 +89,17 @@ impl Log {
         self.shared.write_errors.load(Ordering::Relaxed)
     }
 
+    /// The log's own counters among the metrics.
+    pub(crate) fn count_in(&self, metrics: &crate::metrics::Metrics) {
+        let count = |name, help, read: fn(&Shared) -> &AtomicU64| {
+            let shared = Arc::clone(&self.shared);
+            metrics.watch_counter(name, help, move || read(&shared).load(Ordering::Relaxed));
+        };
+        count("log_lines", "Request lines written", |s| &s.written);
+        count("log_dropped", "Request lines dropped: full ring or broken sink", |s| &s.dropped);
+        count("log_write_errors", "Writes that the log's sink refused", |s| &s.write_errors);
+    }
+
     /// Writes what the rings hold and ends the writer. Waits at most `patience`; a stalled sink does not hold up the
     /// end of the program. Returns whether everything was written.
     pub fn close(&self, patience: Duration) -> bool {
