@@ -134,6 +134,8 @@ fn rows(out: &mut impl Write, paint: Paint, results: &[&Outcome]) -> io::Result<
         let cell = |seen: &Seen| {
             let word = match (attack, seen.succeeded) {
                 (true, true) => "let in",
+                // Answered, but without what the attack was after.
+                (true, false) if seen.status / 100 == 2 => "disarmed",
                 (true, false) => "kept out",
                 (false, true) => "served",
                 (false, false) => "failed",
