@@ -73,8 +73,11 @@ const NAMES: usize = 1024;
 /// Opens connections. Cheap to share; holds no connection.
 #[derive(Debug, Default)]
 pub struct Door {
-    names: Mutex<HashMap<(String, u16), (Instant, Vec<SocketAddr>)>>,
+    names: Mutex<HashMap<(String, u16), Known>>,
 }
+
+/// An answer of the resolver, and when it came.
+type Known = (Instant, Vec<SocketAddr>);
 
 impl Door {
     /// With the system's resolver.
@@ -119,10 +122,10 @@ impl Door {
         }
         let key = (host.to_ascii_lowercase(), port);
         let now = Instant::now();
-        if let Some((at, addresses)) = self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            if now.saturating_duration_since(*at) < BELIEVED {
-                return Ok(addresses.clone());
-            }
+        if let Some((at, addresses)) = self.names.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+            && now.saturating_duration_since(*at) < BELIEVED
+        {
+            return Ok(addresses.clone());
         }
         let found = tokio::net::lookup_host((host, port)).await.map_err(|_| EgressError::Dns)?;
         let addresses = interleave(found.take(ADDRESSES));

@@ -78,7 +78,16 @@ pub struct InBody {
 impl InBody {
     pub(crate) fn new(inner: Incoming, slot: Option<Rc<Slot>>, arrival: Arrival) -> Self {
         let inner = (!inner.is_end_stream()).then_some(inner);
-        Self { inner, given: None, slot, arrival: Some(arrival), started: None, sleep: None, received: 0, limit: u64::MAX }
+        Self {
+            inner,
+            given: None,
+            slot,
+            arrival: Some(arrival),
+            started: None,
+            sleep: None,
+            received: 0,
+            limit: u64::MAX,
+        }
     }
 
     /// No body at all: for tests and requests that the program makes itself.

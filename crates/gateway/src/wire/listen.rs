@@ -466,10 +466,10 @@ async fn greet<H: Handler>(
             return;
         };
         peer.proxied = proxied;
-        if let Some(client) = proxied {
-            if !seat.stand_for(client.ip(), bounds.connections_per_address) {
-                return;
-            }
+        if let Some(client) = proxied
+            && !seat.stand_for(client.ip(), bounds.connections_per_address)
+        {
+            return;
         }
     }
     let (sock, h2, handshake) = match &live.tls {

@@ -289,11 +289,11 @@ async fn http1<H: Handler>(sock: Sock, cx: Rc<Conn<H>>) {
         .max_header_size(most)
         .serve_connection(TokioIo::new(guard), service);
     let done = drive(&cx, &mut connection, |connection| connection.graceful_shutdown()).await;
-    if done.is_some_and(|result| result.is_ok()) {
-        if let Some(tunnel) = landing.take() {
-            let (io, early) = connection.into_parts().io.into_inner().into_parts();
-            tunnel(Box::new(Prefixed { early, io })).await;
-        }
+    if done.is_some_and(|result| result.is_ok())
+        && let Some(tunnel) = landing.take()
+    {
+        let (io, early) = connection.into_parts().io.into_inner().into_parts();
+        tunnel(Box::new(Prefixed { early, io })).await;
     }
 }
 

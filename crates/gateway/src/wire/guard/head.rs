@@ -341,7 +341,7 @@ fn is_absolute(target: &[u8]) -> bool {
 
 /// HTAB and 0x20–0x7E. Without an early exit, so that the compiler makes vectors of it.
 pub(super) fn is_visible(value: &[u8]) -> bool {
-    value.iter().fold(true, |ok, &b| ok & ((b == b'\t') | ((b >= 0x20) & (b <= 0x7e))))
+    value.iter().fold(true, |ok, &b| ok & ((b == b'\t') | (0x20..=0x7e).contains(&b)))
 }
 
 /// HTAB, and everything from 0x20 but DEL.

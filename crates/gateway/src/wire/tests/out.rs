@@ -80,9 +80,9 @@ fn what_is_not_http_is_502_and_the_next_caller_is_unaffected() {
         let path = head.split(' ').nth(1).unwrap();
         path.strip_prefix("/bad-").map_or_else(|| ok(path), |n| bad[n.parse::<usize>().unwrap()].to_vec())
     });
-    for n in 0..bad.len() {
+    for (n, what) in bad.iter().enumerate() {
         // Neither enough in a row to eject the server, nor enough in all to open the circuit.
-        assert_eq!(get(address, &format!("/bad-{n}")).0, 502, "{}", String::from_utf8_lossy(bad[n]));
+        assert_eq!(get(address, &format!("/bad-{n}")).0, 502, "{}", String::from_utf8_lossy(what));
         for _ in 0..3 {
             assert_eq!(get(address, &format!("/good-{n}")), (200, format!("/good-{n}")));
         }
@@ -147,7 +147,7 @@ fn what_is_sent_again() {
     let counted = calls.clone();
     let (_handle, address, _recorder) = forward(move |head, _| {
         // Every second request finds its connection closed without an answer.
-        if counted.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             Vec::new()
         } else {
             ok(head.split(' ').next().unwrap())

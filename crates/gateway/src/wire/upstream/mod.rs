@@ -361,6 +361,3 @@ pub enum CollectError {
     /// It broke off; see [`Cut`].
     Cut(Cut),
 }
-
-#[cfg(test)]
-mod tests;

@@ -39,6 +39,10 @@ pub struct Pool {
 
 #[derive(Default)]
 struct Place {
+    #[expect(
+        clippy::vec_box,
+        reason = "connections move between here and exchanges; only the pointer should"
+    )]
     idle: Vec<Box<H1>>,
     shared: Vec<Rc<H2>>,
 }
@@ -250,7 +254,7 @@ impl Pool {
             place.shared.retain(|shared| {
                 let old = now.saturating_duration_since(shared.born) >= LIFE
                     || now.saturating_duration_since(shared.used.get()) >= IDLE_TIME;
-                !shared.closed() && !(old && shared.idle())
+                !shared.closed() && (!old || !shared.idle())
             });
         }
     }
