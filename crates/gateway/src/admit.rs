@@ -3,12 +3,11 @@
 //! Each gate hands on a value that only its own file can make, and the next gate demands it. Leaving a line out, or
 //! swapping two, does not compile; `tests/order.rs` removes and swaps each to keep it so.
 
-use crate::gates::canonical::Connection;
+use crate::gates::canonical::{Connection, Raw};
 use crate::gates::intake::Payload;
 use crate::gates::{authorize, canonical, flood, forward, identify, intake, quota, release, route};
 use crate::passage::Passage;
 use crate::services::Services;
-use http::request::Parts;
 use portcullis_core::verdict::Stop;
 
 /// Judges one request, forwards it, and judges the answer.
@@ -16,7 +15,7 @@ use portcullis_core::verdict::Stop;
 /// # Errors
 /// The first gate's verdict that stops the request.
 #[rustfmt::skip]
-pub async fn admit(raw: Parts, connection: &Connection<'_>, payload: Payload, passage: &Passage, services: &Services) -> Result<release::Released, Stop> {
+pub async fn admit(raw: Raw, connection: &Connection<'_>, payload: Payload, passage: &Passage, services: &Services) -> Result<release::Released, Stop> {
     let head    = canonical::parse(raw, connection, passage)?;                             // one parse, one truth
     let matched = route::find(&head, passage)?;                                            // undeclared: refused
     let calm    = flood::weather(&head, &matched, passage, services)?;                     // global and address limits, before any cryptography

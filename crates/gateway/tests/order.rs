@@ -12,8 +12,14 @@ use std::process::Command;
 fn no_gate_can_be_left_out_and_no_two_swapped() {
     let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admit.rs")).unwrap();
     let lines: Vec<&str> = source.lines().collect();
-    let gates: Vec<usize> = (0..lines.len()).filter(|i| lines[*i].contains("::") && lines[*i].contains("passage")
-        && lines[*i].starts_with("    ") && !lines[*i].trim_start().starts_with("//")).collect();
+    let gates: Vec<usize> = (0..lines.len())
+        .filter(|i| {
+            lines[*i].contains("::")
+                && lines[*i].contains("passage")
+                && lines[*i].starts_with("    ")
+                && !lines[*i].trim_start().starts_with("//")
+        })
+        .collect();
     assert_eq!(gates.len(), 10, "the pipeline has ten gates: {gates:?}");
 
     let bench = Bench::new(&source);
@@ -25,7 +31,10 @@ fn no_gate_can_be_left_out_and_no_two_swapped() {
     for pair in gates.windows(2) {
         let mut swapped = lines.clone();
         swapped.swap(pair[0], pair[1]);
-        bench.refuses(&swapped.join("\n"), &format!("`{}` before `{}`", lines[pair[1]].trim(), lines[pair[0]].trim()));
+        bench.refuses(
+            &swapped.join("\n"),
+            &format!("`{}` before `{}`", lines[pair[1]].trim(), lines[pair[0]].trim()),
+        );
     }
 }
 
@@ -56,8 +65,11 @@ impl Bench {
     /// Finds the crate's metadata beside this test, and proves with the unchanged file that the set-up works.
     fn new(source: &str) -> Self {
         let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-        let dir = std::env::temp_dir().join(format!("portcullis-order-{}-{:?}", std::process::id(), std::thread::current().id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = std::env::temp_dir().join(format!(
+            "portcullis-order-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         let mut last = String::new();
         for gateway in candidates(&deps, "portcullis_gateway") {
             for core in candidates(&deps, "portcullis_core") {
@@ -83,18 +95,32 @@ impl Bench {
     }
 
     fn compile(&self, source: &str) -> Result<(), String> {
+        std::fs::create_dir_all(&self.dir).unwrap();
         std::fs::write(self.dir.join("admit.rs"), source).unwrap();
         let root = "#![allow(unused, missing_docs)]\npub use portcullis_gateway::{gates, passage, services, wire};\npub mod admit;\n";
         std::fs::write(self.dir.join("lib.rs"), root).unwrap();
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let mut command = Command::new(rustc);
-        command.args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "--cap-lints", "allow"]);
+        command.args([
+            "--edition",
+            "2024",
+            "--crate-type",
+            "lib",
+            "--emit",
+            "metadata",
+            "--cap-lints",
+            "allow",
+        ]);
         command.arg("-L").arg(format!("dependency={}", self.deps.display()));
         for (name, path) in &self.externs {
             command.arg("--extern").arg(format!("{name}={}", path.display()));
         }
         let output = command.arg("--out-dir").arg(&self.dir).arg(self.dir.join("lib.rs")).output().unwrap();
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 }
 

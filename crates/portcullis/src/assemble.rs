@@ -51,7 +51,10 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 }
 
 /// Everything that gates share, for a plan; nothing listens yet.
-pub(crate) fn shared(plan: Plan, dry: bool) -> Result<(Arc<Shared>, portcullis_gateway::live::Fresh), Trouble> {
+pub(crate) fn shared(
+    plan: Plan,
+    dry: bool,
+) -> Result<(Arc<Shared>, portcullis_gateway::live::Fresh), Trouble> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let now = clock.now();
     let metrics = Metrics::new();
@@ -81,7 +84,8 @@ pub(crate) fn start(plan: Plan, workers: Option<usize>) -> Result<Running, Troub
     let listeners = plan.listeners.clone();
     let (shared, fresh) = shared(plan, false)?;
     let door = Arc::new(Door::new());
-    let beside = beside::start(shared.clone(), door.clone()).map_err(|e| Trouble(format!("a thread: {e}")))?;
+    let beside =
+        beside::start(shared.clone(), door.clone()).map_err(|e| Trouble(format!("a thread: {e}")))?;
     beside.look_after(fresh);
     let for_workers = shared.clone();
     let handle = Wire::start(listeners, WireOptions { workers }, move |_| {
@@ -110,7 +114,11 @@ impl Running {
         self.beside.look_after(fresh);
         self.shared.live.store(Arc::new(live));
         for error in edge.apply(listeners, drain) {
-            note::error("tls.reload_failed", "a listener keeps its old setting", &[("why", error.to_string().as_str().into())]);
+            note::error(
+                "tls.reload_failed",
+                "a listener keeps its old setting",
+                &[("why", error.to_string().as_str().into())],
+            );
         }
         Ok(difference)
     }
@@ -127,16 +135,36 @@ fn watch_numbers(shared: &Arc<Shared>) {
         let weak = Arc::downgrade(shared);
         move || weak.upgrade().and_then(|s| s.edge.get().map(|edge| read(edge.census()))).unwrap_or(0)
     };
-    metrics.watch_gauge("connections_open", "Open connections of clients", census(|c| u64::try_from(c.open()).unwrap_or(0)));
+    metrics.watch_gauge(
+        "connections_open",
+        "Open connections of clients",
+        census(|c| u64::try_from(c.open()).unwrap_or(0)),
+    );
     metrics.watch_counter("connections_accepted", "Connections accepted", census(|c| c.accepted()));
     metrics.watch_counter("connections_refused", "Connections closed at accept", census(|c| c.refused()));
-    metrics.watch_counter("tls_handshakes_failed", "TLS handshakes that failed", census(|c| c.handshakes_failed()));
-    metrics.watch_counter("slow_readers", "Connections cut because their answer was not read", census(|c| c.slow_readers()));
+    metrics.watch_counter(
+        "tls_handshakes_failed",
+        "TLS handshakes that failed",
+        census(|c| c.handshakes_failed()),
+    );
+    metrics.watch_counter(
+        "slow_readers",
+        "Connections cut because their answer was not read",
+        census(|c| c.slow_readers()),
+    );
     metrics.watch_counter("http2_floods", "HTTP/2 connections ended for flooding", census(|c| c.floods()));
-    metrics.watch_counter("limits_degraded", "Decisions in coarse buckets", of(|s| s.limits.degraded_total()));
+    metrics.watch_counter(
+        "limits_degraded",
+        "Decisions in coarse buckets",
+        of(|s| s.limits.degraded_total()),
+    );
     metrics.watch_counter("log_written", "Lines of the request log written", of(|s| s.log.written_total()));
     metrics.watch_counter("log_dropped", "Lines of the request log dropped", of(|s| s.log.dropped_total()));
-    metrics.watch_counter("log_write_errors", "Errors in writing the request log", of(|s| s.log.write_errors_total()));
+    metrics.watch_counter(
+        "log_write_errors",
+        "Errors in writing the request log",
+        of(|s| s.log.write_errors_total()),
+    );
 }
 
 fn signer(plan: &Plan, now: Now) -> Result<Option<IdentitySigner>, Trouble> {
@@ -185,7 +213,11 @@ pub(crate) fn ready_json(running: &Running) -> String {
         .into_iter()
         .map(|(name, address)| format!("\"{name}\":\"{address}\""))
         .collect();
-    format!("{{\"listeners\":{{{}}},\"plan\":\"{}\"}}\n", listeners.join(","), running.shared.live.load().plan.digest)
+    format!(
+        "{{\"listeners\":{{{}}},\"plan\":\"{}\"}}\n",
+        listeners.join(","),
+        running.shared.live.load().plan.digest
+    )
 }
 
 /// Writes a file in one step: whoever waits for it never reads half of it.

@@ -32,7 +32,11 @@ pub(crate) fn start(shared: Arc<Shared>, door: Arc<Door>) -> std::io::Result<Bes
         local.block_on(&runtime, async move {
             while let Some(fresh) = receive.recv().await {
                 for keys in fresh.issuers {
-                    let fetch = Arc::new(IssuerDoor { door: door.clone(), shared: shared.clone(), name: keys.name().clone() });
+                    let fetch = Arc::new(IssuerDoor {
+                        door: door.clone(),
+                        shared: shared.clone(),
+                        name: keys.name().clone(),
+                    });
                     tokio::task::spawn_local(keys.run(fetch, shared.clock.clone(), jitter));
                 }
                 for upstream in fresh.upstreams {
@@ -71,7 +75,11 @@ impl Fetch for IssuerDoor {
                 Err(error) => {
                     self.shared.metrics.key_set(&self.name, "failed");
                     let why = error.to_string();
-                    note::warn("issuer.unavailable", "keys of an issuer could not be fetched", &[("issuer", (*self.name).into()), ("why", why.as_str().into())]);
+                    note::warn(
+                        "issuer.unavailable",
+                        "keys of an issuer could not be fetched",
+                        &[("issuer", (*self.name).into()), ("why", why.as_str().into())],
+                    );
                     Err(why)
                 }
             }

@@ -16,25 +16,35 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Serve: judge every request, forward what is allowed.
-    #[command(after_help = "Examples:\n  portcullis serve\n  portcullis serve --config gateway/portcullis.yaml\n  portcullis serve openapi.yaml --upstream http://127.0.0.1:3000 --issuer https://login.example.com/ --audience shop")]
+    #[command(
+        after_help = "Examples:\n  portcullis serve\n  portcullis serve --config gateway/portcullis.yaml\n  portcullis serve openapi.yaml --upstream http://127.0.0.1:3000 --issuer https://login.example.com/ --audience shop"
+    )]
     Serve(Serve),
     /// Compile configuration and documents, and say what is wrong and where.
-    #[command(after_help = "Examples:\n  portcullis check\n  portcullis check openapi.yaml other.json --format json")]
+    #[command(
+        after_help = "Examples:\n  portcullis check\n  portcullis check openapi.yaml other.json --format json"
+    )]
     Check(Check),
     /// Show what every gate would decide about a request, and by which line of which file.
     #[command(after_help = "Example:\n  portcullis explain GET /orders/7 --token \"$TOKEN\"")]
     Explain(Explain),
     /// Write a first portcullis.yaml for an OpenAPI document.
-    #[command(after_help = "Example:\n  portcullis init --from-spec openapi.yaml --upstream http://127.0.0.1:3000 > portcullis.yaml")]
+    #[command(
+        after_help = "Example:\n  portcullis init --from-spec openapi.yaml --upstream http://127.0.0.1:3000 > portcullis.yaml"
+    )]
     Init(Init),
     /// Print the JSON Schema of portcullis.yaml, for completion in editors.
     #[command(after_help = "Example:\n  portcullis schema > portcullis.schema.json")]
     Schema(Schema),
     /// Create, list, rotate and revoke API keys.
-    #[command(after_help = "Example:\n  portcullis keys create --name billing --owner acme --api shop --scope orders.read")]
+    #[command(
+        after_help = "Example:\n  portcullis keys create --name billing --owner acme --api shop --scope orders.read"
+    )]
     Keys(Keys),
     /// Attack a deliberately vulnerable shop, directly and through the gate, and show the score.
-    #[command(after_help = "Examples:\n  portcullis demo\n  portcullis demo --serve\n  portcullis demo --format json")]
+    #[command(
+        after_help = "Examples:\n  portcullis demo\n  portcullis demo --serve\n  portcullis demo --format json"
+    )]
     Demo(Demo),
 }
 

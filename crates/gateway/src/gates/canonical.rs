@@ -7,7 +7,8 @@ use crate::passage::Passage;
 use crate::wire::peer::Peer;
 use crate::wire::tls::Handshake;
 use http::header::{HOST, HeaderMap};
-use http::request::Parts;
+/// A request's head as it came off the wire. It lives until [`parse`] and no longer.
+pub use http::request::Parts as Raw;
 use portcullis_core::head::{
     Authority, Client, Fields, Head, HeadParts, How, Method, Scheme, SecretInUrl, Shape, Target, Version,
     secret_in_url,
@@ -58,7 +59,7 @@ impl<'a> Connection<'a> {
 ///
 /// # Errors
 /// The first step of `wire.md`, sections 6 and 7, that fails.
-pub fn parse(parts: Parts, connection: &Connection<'_>, passage: &Passage) -> Result<Head, Stop> {
+pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Result<Head, Stop> {
     let (client, scheme) = client::find(&parts.headers, connection, &passage.plan.edge.trusted);
     passage.seen().client = Some((client.address, client.how.word()));
     if client.malformed {
@@ -71,7 +72,7 @@ pub fn parse(parts: Parts, connection: &Connection<'_>, passage: &Passage) -> Re
 
 /// The pure half: facts in, head out.
 fn read(
-    parts: Parts,
+    parts: Raw,
     connection: &Connection<'_>,
     (client, scheme): (Client, Scheme),
     edge: &EdgePolicy,
@@ -119,7 +120,7 @@ fn read(
 }
 
 /// The authority that was asked for: `Host`, `:authority`, or both when they are equal (§§ 5.2, 6.2).
-fn authority(parts: &Parts, version: Version, scheme: Scheme) -> Result<Authority, Stop> {
+fn authority(parts: &Raw, version: Version, scheme: Scheme) -> Result<Authority, Stop> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next().map(|value| value.to_str().unwrap_or_default());
     if hosts.next().is_some() {
@@ -150,7 +151,7 @@ fn same(authority: &Authority, asked: &str, scheme: Scheme) -> bool {
 }
 
 /// § 6.2, steps 1 to 8.
-fn target(parts: &Parts, edge: &EdgePolicy) -> Result<Target, Stop> {
+fn target(parts: &Raw, edge: &EdgePolicy) -> Result<Target, Stop> {
     let raw = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     if raw.len() > edge.target.0 {
         return Err(refuse(Code::UriTooLong, "the target is too long"));

@@ -14,7 +14,12 @@ pub(crate) fn run(check: &Check) -> ExitCode {
     let mut good = true;
     let mut all = Vec::new();
     if check.specs.is_empty() {
-        good &= one(&check.config, portcullis_config::compile(&check.config, given(&variable)), check.format, &mut all);
+        good &= one(
+            &check.config,
+            portcullis_config::compile(&check.config, given(&variable)),
+            check.format,
+            &mut all,
+        );
     }
     for spec in &check.specs {
         good &= one(spec, alone(spec), check.format, &mut all);
@@ -27,15 +32,22 @@ pub(crate) fn run(check: &Check) -> ExitCode {
 
 /// A document by itself: whom it lets in is the configuration's to say, so nothing is asked about that.
 fn alone(spec: &Path) -> Outcome {
-    let options = portcullis_config::Options { upstream: "http://127.0.0.1:9", anonymous: true, quiet: true, ..Default::default() };
+    let options = portcullis_config::Options {
+        upstream: "http://127.0.0.1:9",
+        anonymous: true,
+        quiet: true,
+        ..Default::default()
+    };
     portcullis_config::from_spec(spec, options, given(&variable))
 }
 
 fn one(path: &Path, outcome: Outcome, format: Format, all: &mut Vec<serde_json::Value>) -> bool {
     let errors = outcome.count(Severity::Error);
     let warnings = outcome.count(Severity::Warning);
-    let operations: usize =
-        outcome.plan.as_ref().map_or(0, |plan| plan.apis.iter().map(|api| api.contract.operations().len()).sum());
+    let operations: usize = outcome
+        .plan
+        .as_ref()
+        .map_or(0, |plan| plan.apis.iter().map(|api| api.contract.operations().len()).sum());
     let good = outcome.plan.is_some() && errors == 0;
     if format == Format::Json {
         let findings: Vec<_> = outcome

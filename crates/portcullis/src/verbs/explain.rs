@@ -43,8 +43,10 @@ fn judge(question: &Explain) -> Result<(Explained, SourceMap), Trouble> {
     let door = Arc::new(Door::new());
     let beside = crate::beside::start(shared.clone(), door.clone()).map_err(|e| Trouble(e.to_string()))?;
     beside.look_after(fresh);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Trouble(e.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Trouble(e.to_string()))?;
     let local = tokio::task::LocalSet::new();
     let explained = local.block_on(&runtime, async move {
         let services = Services::new(shared, Pool::new(door), true);
@@ -73,10 +75,14 @@ fn asked(question: &Explain, plan: &portcullis_plan::Plan, tls: bool) -> Result<
     for field in &question.header {
         let (name, value) = field.split_once(':').ok_or_else(|| wrong("a header is `Name: value`"))?;
         let name = HeaderName::try_from(name.trim()).map_err(|_| wrong("a header's name is not one"))?;
-        headers.append(name, HeaderValue::try_from(value.trim()).map_err(|_| wrong("a header's value is not one"))?);
+        headers.append(
+            name,
+            HeaderValue::try_from(value.trim()).map_err(|_| wrong("a header's value is not one"))?,
+        );
     }
     if let Some(token) = &question.token {
-        let value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| wrong("the token is not one"))?;
+        let value =
+            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| wrong("the token is not one"))?;
         headers.insert(http::header::AUTHORIZATION, value);
     }
     let body = match question.data.as_deref() {
@@ -99,7 +105,9 @@ fn refused(explained: &Explained) -> bool {
 
 fn verdict(explained: &Explained) -> (u16, String, String) {
     match &explained.stop {
-        Stop::Refusal(r) => (r.status.unwrap_or(r.code.status()), r.code.text().to_owned(), r.reason.to_string()),
+        Stop::Refusal(r) => {
+            (r.status.unwrap_or(r.code.status()), r.code.text().to_owned(), r.reason.to_string())
+        }
         Stop::Fault(f) => (f.code.status(), f.code.text().to_owned(), f.reason.to_string()),
         Stop::Answer(a) if a.reason == "explained" => (0, "would be forwarded".to_owned(), String::new()),
         Stop::Answer(a) => (a.status, "answered by the gate itself".to_owned(), a.reason.to_owned()),
@@ -108,14 +116,21 @@ fn verdict(explained: &Explained) -> (u16, String, String) {
 
 fn as_text(explained: &Explained, sources: &SourceMap) -> String {
     let colour = colour_of_output();
-    let paint = |code: &str, text: &str| if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() };
+    let paint = |code: &str, text: &str| {
+        if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    };
     let mut out = String::new();
     let last = explained.trail.steps().len();
     for (i, step) in explained.trail.steps().iter().enumerate() {
         let stopped = refused(explained) && i + 1 == last;
         let mark = if stopped { paint("1;31", "✗") } else { paint("1;32", "✓") };
         let place = step.rule.map(|at| sources.place(at)).unwrap_or_default();
-        out.push_str(&format!("{mark} {:<10} {:<48} {}\n", step.gate.word(), step.decision, paint("2", &place)));
+        out.push_str(&format!(
+            "{mark} {:<10} {:<48} {}\n",
+            step.gate.word(),
+            step.decision,
+            paint("2", &place)
+        ));
     }
     let (status, code, reason) = verdict(explained);
     match status {

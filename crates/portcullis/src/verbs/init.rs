@@ -6,13 +6,14 @@ use crate::cli::Init;
 use std::process::ExitCode;
 
 pub(crate) fn run(init: &Init) -> ExitCode {
-    let text = match portcullis_config::init_from_spec(&init.from_spec, Some(&init.upstream), given(&variable)) {
-        Ok(text) => text,
-        Err(outcome) => {
-            tell(&outcome.render(colour_of_errors()));
-            return ExitCode::FAILURE;
-        }
-    };
+    let text =
+        match portcullis_config::init_from_spec(&init.from_spec, Some(&init.upstream), given(&variable)) {
+            Ok(text) => text,
+            Err(outcome) => {
+                tell(&outcome.render(colour_of_errors()));
+                return ExitCode::FAILURE;
+            }
+        };
     let Some(path) = &init.out else {
         say(&text);
         return ExitCode::SUCCESS;

@@ -26,9 +26,20 @@ fn problems() -> String {
          `portcullis schema --problems`.\n\n| code | status | told to the client | meaning |\n|---|---|---|---|\n",
     );
     for code in Code::ALL {
-        let concealed = if code.disclosed() == *code { String::new() } else { format!(" (as `{}`)", code.disclosed().text()) };
+        let concealed = if code.disclosed() == *code {
+            String::new()
+        } else {
+            format!(" (as `{}`)", code.disclosed().text())
+        };
         let doc: Vec<&str> = code.doc().split_whitespace().collect();
-        let _ = writeln!(out, "| `{}` | {} | {}{concealed} | {} |", code.text(), code.status(), code.title(), doc.join(" "));
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {}{concealed} | {} |",
+            code.text(),
+            code.status(),
+            code.title(),
+            doc.join(" ")
+        );
     }
     out
 }

@@ -78,13 +78,18 @@ fn announce(running: &Running) {
     note::info(
         "ready",
         "serving",
-        &[("listeners", listening.trim().into()), ("operations", operations.into()), ("plan", (*live.plan.digest).into())],
+        &[
+            ("listeners", listening.trim().into()),
+            ("operations", operations.into()),
+            ("plan", (*live.plan.digest).into()),
+        ],
     );
 }
 
 /// Signals and file changes, until the end.
 async fn reign(running: &Running, compile: &Compile, files: Vec<PathBuf>) -> ExitCode {
-    let streams = (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let streams =
+        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = streams else {
         return fail("signals cannot be heard");
     };
@@ -143,7 +148,11 @@ fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
                 tell(&format!("  {line}\n"));
             }
             let changes = u64::try_from(difference.len()).unwrap_or(u64::MAX);
-            note::info("plan.reloaded", "a new plan is in force", &[("plan", (*digest).into()), ("changes", changes.into())]);
+            note::info(
+                "plan.reloaded",
+                "a new plan is in force",
+                &[("plan", (*digest).into()), ("changes", changes.into())],
+            );
         }
         Err(trouble) => {
             running.shared.metrics.reload("refused");
