@@ -112,7 +112,7 @@ pub fn scan(bytes: impl Into<Vec<u8>>, bounds: &Bounds, hash_key: [u64; 2]) -> R
         bytes: text.as_bytes(),
         text: &text,
         at: 0,
-        entries: Vec::with_capacity((text.len() / 8).clamp(4, 4096)),
+        entries: Vec::with_capacity((text.len() / 8).clamp(4, 65_536)),
         unescaped: String::new(),
         bounds: bounds.capped(),
         values: 0,

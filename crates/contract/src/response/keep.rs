@@ -104,7 +104,7 @@ impl<'s> Walk<'s> {
 
     /// What one part of the schema declares below a value.
     fn part(&mut self, id: SchemaId, schema: &'s Rules, node: Node<'_>) {
-        if !self.seen.insert((id, node.index())) || self.depth > 4096 {
+        if !self.seen.insert((id, node.index())) || self.depth > 500 {
             return;
         }
         self.depth += 1;

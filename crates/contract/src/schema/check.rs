@@ -17,18 +17,23 @@ use crate::violation::Rule;
 /// would cost k^depth otherwise; below, remembering costs more than asking again.
 const REMEMBER_AFTER: u32 = 1024;
 
+/// Questions inside one another: a stack's worth. Only a schema that piles up composition upon a deep body gets there,
+/// and is refused.
+pub(crate) const NESTED: u32 = 1_000;
+
 /// Questions about one tape.
 pub(crate) struct Check<'s> {
     schemas: &'s [Schema],
     asked: u32,
+    depth: u32,
     answers: HashMap<(Id, u32), bool>,
-    /// A pattern reached its limit: whatever stands around it, the value is refused.
+    /// A pattern or the depth reached its limit: whatever stands around it, the value is refused.
     exceeded: bool,
 }
 
 impl<'s> Check<'s> {
     pub(crate) fn new(schemas: &'s [Schema]) -> Self {
-        Self { schemas, asked: 0, answers: HashMap::new(), exceeded: false }
+        Self { schemas, asked: 0, depth: 0, answers: HashMap::new(), exceeded: false }
     }
 
     /// For many questions about the same nodes.
@@ -54,6 +59,17 @@ impl<'s> Check<'s> {
         if let Some(always) = schema.always {
             return always;
         }
+        if self.depth >= NESTED {
+            self.exceeded = true;
+            return false;
+        }
+        self.depth += 1;
+        let answer = self.answer(id, schema, node);
+        self.depth -= 1;
+        answer
+    }
+
+    fn answer(&mut self, id: Id, schema: &'s Schema, node: Node<'_>) -> bool {
         self.asked = self.asked.saturating_add(1);
         let remembers = self.asked > REMEMBER_AFTER
             && (schema.compose.is_some() || matches!(node.kind(), Kind::Array | Kind::Object));

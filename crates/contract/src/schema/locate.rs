@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::check::{
-    Check, array_counts, declares, folds, has_type, is_one_of, is_unique, missing_dependent, number,
+    Check, NESTED, array_counts, declares, folds, has_type, is_one_of, is_unique, missing_dependent, number,
     object_counts,
 };
 use super::plan::{Compose, Id, Schema};
@@ -24,13 +24,18 @@ pub(super) fn violations(schemas: &[Schema], id: Id, tape: &Tape) -> Vec<Violati
         seen: HashSet::new(),
         questions: 0,
         nodes: 0,
+        depth: 0,
     };
     if walk.check.is_valid(id, tape.root()) {
         return Vec::new();
     }
     walk.locate(id, tape.root());
     if walk.found.is_empty() {
-        let private = if walk.check.exceeded() { "a pattern reached its limit" } else { "stopped looking" };
+        let private = if walk.check.exceeded() {
+            "a pattern or the nesting reached its limit"
+        } else {
+            "stopped looking"
+        };
         walk.found.push(Violation::pointer(Rule::Schema, String::new(), private));
     }
     walk.found
@@ -42,6 +47,7 @@ struct Walk<'s> {
     seen: HashSet<(u32, Rule, bool)>,
     questions: u32,
     nodes: u32,
+    depth: u32,
 }
 
 impl<'s> Walk<'s> {
@@ -57,9 +63,15 @@ impl<'s> Walk<'s> {
 
     /// Goes to what is wrong in a node that is.
     fn locate(&mut self, id: Id, node: Node<'_>) {
-        if self.spent() {
+        if self.spent() || self.depth >= NESTED / 2 {
             return;
         }
+        self.depth += 1;
+        self.locate_here(id, node);
+        self.depth -= 1;
+    }
+
+    fn locate_here(&mut self, id: Id, node: Node<'_>) {
         let Some(schema) = self.check.schema(id) else { return };
         if schema.always.is_some() {
             self.report(schema, node, Rule::NotAllowed);

@@ -79,7 +79,7 @@ impl Default for Options {
     }
 }
 
-/// Compiles the schemas of one API. What several operations use is compiled once. The schemas it returned can be asked
+/// Compiles the schemas of one API, on a thread whose stack is as deep as its documents may be (16 MiB). What several operations use is compiled once. The schemas it returned can be asked
 /// once the compiler is dropped; before, everything is refused.
 pub struct Compiler<'b> {
     translator: Translator<'b>,

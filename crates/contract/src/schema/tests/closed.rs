@@ -339,6 +339,22 @@ fn a_schema_that_recurses_through_branches_stays_linear() {
 }
 
 #[test]
+fn composition_upon_depth_does_not_reach_the_end_of_the_stack() {
+    let mut text = String::from("C0: {type: object, properties: {n: {$ref: '#/components/schemas/C40'}}}\n");
+    for i in 1..=40 {
+        text.push_str(&format!("C{i}: {{allOf: [{{$ref: '#/components/schemas/C{}'}}]}}\n", i - 1));
+    }
+    let doc = Doc::new(V31, &text);
+    let (request, response) = (doc.request("C40"), doc.response("C40"));
+    let body = |depth: usize| tape(&("{\"n\":".repeat(depth) + "{}" + &"}".repeat(depth)));
+    assert!(request.is_valid(&body(10)));
+    let deep = body(120);
+    assert!(!request.is_valid(&deep));
+    assert!(!request.violations(&deep).is_empty());
+    response.keep(&deep);
+}
+
+#[test]
 fn violations_are_bounded_in_number_and_time() {
     let doc = Doc::new(V30, "List: {type: array, items: {type: object, properties: {a: {type: integer}}}}\n");
     let list = doc.request("List");
