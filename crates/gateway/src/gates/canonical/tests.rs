@@ -63,6 +63,13 @@ pub(in crate::gates) struct Expect {
     pub(in crate::gates) upstream: BTreeMap<String, Option<String>>,
 }
 
+impl Case {
+    /// The same request from a trusted proxy.
+    pub(in crate::gates) fn through_trusted(self) -> Self {
+        Self { peer: "10.0.0.1".into(), trusted: vec!["10.0.0.0/24".into()], ..self }
+    }
+}
+
 fn get() -> String {
     "GET".into()
 }
@@ -225,6 +232,31 @@ fn canonical_vectors_headers() {
 #[test]
 fn canonical_vectors_forwarded() {
     check("forwarded", include_str!("../../../vectors/forwarded.yaml"));
+}
+
+/// The page of past failures promises cases; a case that is renamed or lost breaks the promise.
+#[test]
+fn canonical_every_case_that_past_failures_names_exists() {
+    let page = include_str!("../../../../../docs/past-failures.md");
+    let tables = [
+        ("head", include_str!("../../../vectors/head.yaml")),
+        ("headers", include_str!("../../../vectors/headers.yaml")),
+        ("forwarded", include_str!("../../../vectors/forwarded.yaml")),
+        ("forward", include_str!("../../../vectors/forward.yaml")),
+        ("framing", include_str!("../../../vectors/framing.yaml")),
+        ("cors", include_str!("../../../vectors/cors.yaml")),
+    ];
+    let mut promised = 0;
+    for (file, case) in page.split('`').filter_map(|code| code.split_once('#')) {
+        let Some((_, table)) = tables.iter().find(|(name, _)| *name == file) else { continue };
+        let name = match case.strip_suffix('*') {
+            Some(beginning) => format!("name: {beginning}"),
+            None => format!("name: {case}"),
+        };
+        assert!(case == "*" || table.contains(&name), "{file}#{case}");
+        promised += 1;
+    }
+    assert!(promised >= 25, "only {promised} cases are named");
 }
 
 fn with_target(target: &str) -> Case {

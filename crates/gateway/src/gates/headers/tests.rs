@@ -112,6 +112,22 @@ fn headers_tell_the_host_only_where_hosts_are_configured() {
 }
 
 #[test]
+fn headers_continue_the_trace_of_a_trusted_proxy_only() {
+    let state = |case: &crate::gates::canonical::tests::Case| {
+        let headers = admitted(&run(case).unwrap(), &policy(), None, true).headers;
+        headers.get("tracestate").map(|value| value.to_str().unwrap().to_owned())
+    };
+    // The trace id of `admitted` is 1.
+    let lines = |id: u8| {
+        let parent = format!("00-{id:032x}-b7ad6b7169203331-01");
+        with_headers(&[("traceparent", &parent), ("tracestate", "a=b")])
+    };
+    assert_eq!(state(&lines(1)), None);
+    assert_eq!(state(&lines(1).through_trusted()).as_deref(), Some("a=b"));
+    assert_eq!(state(&lines(2).through_trusted()), None);
+}
+
+#[test]
 fn headers_ask_for_codings_that_both_know() {
     for (client, ours) in [
         ("gzip, deflate, br", "gzip, br"),
