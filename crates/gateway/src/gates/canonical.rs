@@ -6,14 +6,15 @@ mod client;
 use crate::passage::Passage;
 use crate::wire::peer::Peer;
 use crate::wire::tls::Handshake;
-use http::header::{HOST, HeaderMap};
+use http::header::{ALLOW, HOST, HeaderMap, HeaderValue};
 /// A request's head as it came off the wire. It lives until [`parse`] and no longer.
 pub use http::request::Parts as Raw;
+use portcullis_contract::Found;
 use portcullis_core::head::{
-    Authority, Client, Fields, Head, HeadParts, How, Method, Scheme, SecretInUrl, Shape, Target, Version,
-    secret_in_url,
+    Authority, CanonicalPath, Client, Fields, Head, HeadParts, How, Method, Scheme, SecretInUrl, Shape,
+    Target, Version, secret_in_url,
 };
-use portcullis_core::opaque::Found;
+use portcullis_core::opaque;
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
 use portcullis_core::verdict::{Refusal, Stop};
@@ -65,7 +66,16 @@ pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Resu
     if client.malformed {
         passage.note(Gate::Canonical, "client.address_malformed", None);
     }
-    let head = read(parts, connection, (client, scheme), &passage.plan.edge, &passage.plan.hosts)?;
+    let plan = &passage.plan;
+    let declared = |authority: &Authority, path: &CanonicalPath, method: Method| {
+        plan.hosts
+            .apis(authority.host())
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|api| plan.api(*api))
+            .any(|api| matches!(api.contract.find(method, path), Found::Operation { .. }))
+    };
+    let head = read(parts, connection, (client, scheme), &plan.edge, &plan.hosts, &declared)?;
     passage.seen().client_request_id = head.client_request_id().map(Box::from);
     Ok(head)
 }
@@ -77,6 +87,7 @@ fn read(
     (client, scheme): (Client, Scheme),
     edge: &EdgePolicy,
     hosts: &HostTable,
+    declared: &dyn Fn(&Authority, &CanonicalPath, Method) -> bool,
 ) -> Result<Head, Stop> {
     let version = match parts.version {
         http::Version::HTTP_11 => Version::Http11,
@@ -101,7 +112,10 @@ fn read(
         None if websocket && version == Version::Http2 && parts.method == http::Method::CONNECT => {
             Method::Get
         }
-        None => return Err(unknown_method(&parts.method)),
+        None => {
+            let allow = Method::ALL.into_iter().filter(|method| declared(&written, target.path(), *method));
+            return Err(unknown_method(&parts.method, allow));
+        }
     };
     let default_port = scheme.default_port();
     let public_port = connection.public_port.unwrap_or_else(|| written.port_or(default_port));
@@ -202,15 +216,23 @@ fn describe(found: &SecretInUrl) -> Cow<'static, str> {
         Shape::Name => "a query parameter whose name says that it is a secret",
         Shape::Jwt => "a JWT in the URL",
         Shape::Card => "a card number in the URL",
-        Shape::PortcullisKey(Some(Found::ApiKey(id))) => {
+        Shape::PortcullisKey(Some(opaque::Found::ApiKey(id))) => {
             return Cow::Owned(format!("the API key {id} in the URL"));
         }
         Shape::PortcullisKey(_) => "a secret of ours in the URL",
     })
 }
 
-fn unknown_method(method: &http::Method) -> Stop {
-    let refusal = Refusal::new(Code::MethodNotAllowed, "a method that no operation can have");
+/// What route would say, could such a method come so far: 404, or 405 with those that are declared (RFC 9110,
+/// section 15.5.6).
+fn unknown_method(method: &http::Method, allow: impl Iterator<Item = Method>) -> Stop {
+    let allow: Vec<&str> = allow.map(Method::text).collect();
+    let refusal = match HeaderValue::try_from(allow.join(", ")) {
+        Ok(value) if !allow.is_empty() => {
+            Refusal::new(Code::MethodNotAllowed, "a method that no operation can have").header(ALLOW, value)
+        }
+        _ => Refusal::new(Code::OperationUndeclared, "a path that is not declared, with an unknown method"),
+    };
     // A CONNECT leaves a connection behind whose bytes are no longer HTTP (GHSA-3ccp-42pg-hgv6).
     if *method == http::Method::CONNECT { refusal.close().into() } else { refusal.into() }
 }

@@ -127,10 +127,18 @@ pub(in crate::gates) fn run(case: &Case) -> Result<Head, (String, String)> {
     };
     let edge = edge(&case.trusted, &case.client_header);
     let found = client::find(&parts.headers, &connection, &edge.trusted);
-    read(parts, &connection, found, &edge, &hosts_table()).map_err(|stop| match stop {
+    read(parts, &connection, found, &edge, &hosts_table(), &declared).map_err(|stop| match stop {
         Stop::Refusal(refusal) => (refusal.code.text().to_owned(), refusal.reason.into_owned()),
         other => panic!("{other:?}"),
     })
+}
+
+/// `/orders/1` takes GET and POST, `/feed` takes GET; nothing else is declared.
+fn declared(_: &Authority, path: &CanonicalPath, method: Method) -> bool {
+    matches!(
+        (path.to_string().as_str(), method),
+        ("/orders/1", Method::Get | Method::Post) | ("/feed", Method::Get)
+    )
 }
 
 fn edge(trusted: &[String], header: &str) -> EdgePolicy {
@@ -278,6 +286,31 @@ pub(in crate::gates) fn with_request(method: &str, headers: Vec<(String, String)
 
 pub(in crate::gates) fn with_method(method: &str, target: &str) -> Case {
     Case { method: method.into(), ..with_target(target) }
+}
+
+#[test]
+fn canonical_tells_what_is_allowed_instead_of_an_unknown_method() {
+    let refusal = |target: &str| {
+        let mut parts = http::Request::new(()).into_parts().0;
+        (parts.uri, parts.method) = (Uri::try_from(target).unwrap(), http::Method::TRACE);
+        parts.headers.insert(HOST, HeaderValue::from_static("api.example.com"));
+        let connection = Connection {
+            peer: "203.0.113.9".parse().unwrap(),
+            how: How::Peer,
+            scheme: Scheme::Https,
+            sni: None,
+            public_port: None,
+            websocket: false,
+        };
+        let edge = EdgePolicy::default();
+        let found = client::find(&parts.headers, &connection, &edge.trusted);
+        match read(parts, &connection, found, &edge, &hosts_table(), &declared) {
+            Err(Stop::Refusal(refusal)) => (refusal.code, refusal.headers.get(ALLOW).cloned()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refusal("/orders/1"), (Code::MethodNotAllowed, Some(HeaderValue::from_static("GET, POST"))));
+    assert_eq!(refusal("/nowhere"), (Code::OperationUndeclared, None));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use portcullis_core::caller::Caller;
 use portcullis_jose::b64u;
 
 /// A signed identity header is no larger.
-pub const MAX_BYTES: usize = 4096;
+const MAX_BYTES: usize = 4096;
 const LIFETIME: i64 = 30;
 const MAX_ROLES: usize = 32;
 const MAX_OBJECTS: usize = 16;
