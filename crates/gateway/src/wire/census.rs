@@ -104,15 +104,23 @@ impl Census {
         self.cut.fetch_add(1, Relaxed);
     }
 
-    /// A connection has come; `None` when a bound is hit.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, all: usize, one: usize) -> Option<Seat> {
-        if self.open.fetch_add(1, Relaxed) >= all || !self.count_address(address, one) {
-            self.open.fetch_sub(1, Relaxed);
+    /// A connection has come to a listener with so many open; `None` when a bound is hit. The count is each
+    /// listener's own: a flood of the public one must not close the admin's.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        listener: &Arc<AtomicUsize>,
+        address: IpAddr,
+        all: usize,
+        one: usize,
+    ) -> Option<Seat> {
+        if listener.fetch_add(1, Relaxed) >= all || !self.count_address(address, one) {
+            listener.fetch_sub(1, Relaxed);
             self.refused.fetch_add(1, Relaxed);
             return None;
         }
+        self.open.fetch_add(1, Relaxed);
         self.accepted.fetch_add(1, Relaxed);
-        Some(Seat { census: self.clone(), address })
+        Some(Seat { census: self.clone(), listener: listener.clone(), address })
     }
 
     /// A handshake begins; `None` when too many are in progress.
@@ -161,6 +169,7 @@ impl Census {
 /// A connection's place; given back when dropped.
 pub(crate) struct Seat {
     census: Arc<Census>,
+    listener: Arc<AtomicUsize>,
     address: IpAddr,
 }
 
@@ -180,6 +189,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.census.open.fetch_sub(1, Relaxed);
+        self.listener.fetch_sub(1, Relaxed);
         self.census.leave_address(self.address);
     }
 }
@@ -203,17 +213,22 @@ mod tests {
         let a: IpAddr = "192.0.2.1".parse().unwrap();
         let b: IpAddr = "2001:db8::1".parse().unwrap();
         let b2: IpAddr = "2001:db8::ffff:1".parse().unwrap();
-        let first = census.enter(a, 4, 2).unwrap();
-        let _second = census.enter(a, 4, 2).unwrap();
-        assert!(census.enter(a, 4, 2).is_none());
-        let _third = census.enter(b, 4, 1).unwrap();
-        assert!(census.enter(b2, 4, 1).is_none(), "one /64");
+        let public = Arc::default();
+        let first = census.enter(&public, a, 4, 2).unwrap();
+        let _second = census.enter(&public, a, 4, 2).unwrap();
+        assert!(census.enter(&public, a, 4, 2).is_none());
+        let _third = census.enter(&public, b, 4, 1).unwrap();
+        assert!(census.enter(&public, b2, 4, 1).is_none(), "one /64");
         drop(first);
-        let mut again = census.enter(a, 4, 2).unwrap();
+        let mut again = census.enter(&public, a, 4, 2).unwrap();
         assert!(!again.stand_for(b2, 1));
         assert!(again.stand_for("198.51.100.1".parse().unwrap(), 1));
-        assert!(census.enter(a, 4, 2).is_some());
+        assert!(census.enter(&public, a, 4, 2).is_some());
         assert_eq!(census.refused(), 3);
         assert_eq!(census.open(), 3);
+        let c: IpAddr = "203.0.113.1".parse().unwrap();
+        let _fourth = census.enter(&public, c, 4, 2).unwrap();
+        assert!(census.enter(&public, c, 4, 2).is_none(), "the listener is full");
+        assert!(census.enter(&Arc::default(), c, 4, 2).is_some(), "another one is not");
     }
 }

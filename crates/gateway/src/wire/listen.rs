@@ -79,11 +79,13 @@ struct Open {
     configured: SocketAddr,
     bound: SocketAddr,
     live: Arc<ArcSwap<Live>>,
+    /// Open connections of this listener.
+    connections: Arc<AtomicUsize>,
     id: usize,
 }
 
 enum Command {
-    Listen { id: usize, socket: std::net::TcpListener, live: Arc<ArcSwap<Live>> },
+    Listen { id: usize, socket: std::net::TcpListener, live: Arc<ArcSwap<Live>>, open: Arc<AtomicUsize> },
     Unlisten { id: usize, drain: Drain },
     Drain(Drain),
     Stop,
@@ -128,7 +130,13 @@ impl Wire {
             let configured = plan.address;
             let (sockets, bound) = bind(configured, count)?;
             ready.push((
-                Open { configured, bound, live: Arc::new(ArcSwap::from_pointee(Live::new(plan)?)), id },
+                Open {
+                    configured,
+                    bound,
+                    live: Arc::new(ArcSwap::from_pointee(Live::new(plan)?)),
+                    connections: Arc::default(),
+                    id,
+                },
                 sockets,
             ));
         }
@@ -207,7 +215,13 @@ impl Handle {
                     let id = self.next.fetch_add(1, Ordering::Relaxed);
                     kept.push(id);
                     self.publish(
-                        Open { configured, bound, live: Arc::new(ArcSwap::from_pointee(live)), id },
+                        Open {
+                            configured,
+                            bound,
+                            live: Arc::new(ArcSwap::from_pointee(live)),
+                            connections: Arc::default(),
+                            id,
+                        },
                         sockets,
                     );
                 }
@@ -250,7 +264,12 @@ impl Handle {
 
     fn publish(&self, open: Open, sockets: Vec<std::net::TcpListener>) {
         for (worker, socket) in self.workers.iter().zip(sockets) {
-            let _ = worker.send(Command::Listen { id: open.id, socket, live: open.live.clone() });
+            let _ = worker.send(Command::Listen {
+                id: open.id,
+                socket,
+                live: open.live.clone(),
+                open: open.connections.clone(),
+            });
         }
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(open);
     }
@@ -321,11 +340,12 @@ async fn obey<H: Handler>(mut receiver: UnboundedReceiver<Command>, shared: &Arc
     let mut locals: Vec<Local> = Vec::new();
     while let Some(command) = receiver.recv().await {
         match command {
-            Command::Listen { id, socket, live } => {
+            Command::Listen { id, socket, live, open } => {
                 let Ok(socket) = TcpListener::from_std(socket) else { continue };
                 let local = Local { id, accepting: Rc::default(), connections: Rc::default() };
                 let accept = Accept {
                     live,
+                    open,
                     census: shared.census.clone(),
                     handler: handler.clone(),
                     accepting: local.accepting.clone(),
@@ -404,6 +424,7 @@ async fn end(locals: &[Local], drain: Drain, stop: impl Future<Output = ()>) {
 /// The accept loop of one listener on one worker.
 struct Accept<H> {
     live: Arc<ArcSwap<Live>>,
+    open: Arc<AtomicUsize>,
     census: Arc<Census>,
     handler: Rc<H>,
     accepting: Rc<Leave>,
@@ -435,7 +456,7 @@ impl<H: Handler> Accept<H> {
         let bounds = &live.plan.bounds;
         let one =
             if live.plan.proxy_protocol.is_some() { usize::MAX } else { bounds.connections_per_address };
-        let Some(seat) = self.census.enter(address.ip(), bounds.connections, one) else { return };
+        let Some(seat) = self.census.enter(&self.open, address.ip(), bounds.connections, one) else { return };
         let _ = tcp.set_nodelay(true);
         let (census, handler, leave) = (self.census.clone(), self.handler.clone(), self.connections.clone());
         tokio::task::spawn_local(greet(tcp, address, live, seat, census, handler, leave));

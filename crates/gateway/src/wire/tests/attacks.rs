@@ -282,3 +282,14 @@ fn the_proxy_protocol_is_mandatory_where_it_is_on() {
     assert_eq!(raw(address, request), "", "without a header");
     assert_eq!(raw(handle.addresses()[1].1, &[&line[..], request].concat()), "", "from a stranger");
 }
+
+#[test]
+fn a_connection_has_an_age() {
+    let (_handle, address) = serve(vec![bounded(|b| b.age = Duration::from_millis(300))], None);
+    let mut stream = connect(address);
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let (status, head, _) = one(&mut stream);
+    assert_eq!((status, head.contains("connection: close")), (200, true));
+    assert!(closed(&mut stream));
+    assert!(closed(&mut connect(address)), "an idle one too");
+}

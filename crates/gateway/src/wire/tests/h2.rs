@@ -208,3 +208,54 @@ fn http2_to_the_server_too() {
         "one connection"
     );
 }
+
+/// A server that answers a call with trailers, frame by frame.
+fn grpc_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                stream.read_exact(&mut [0; 24]).unwrap();
+                stream.write_all(&frame(4, 0, 0, &[])).unwrap();
+                while let Some((kind, flags, id, _)) = next(&mut stream) {
+                    if matches!(kind, 0 | 1) && flags & 1 == 1 {
+                        let trailers = [&[0x00, 11][..], b"grpc-status", &[1], b"0"].concat();
+                        let answer = [
+                            frame(1, 4, id, &[0x88]),
+                            frame(0, 0, id, b"message"),
+                            frame(1, 5, id, &trailers),
+                        ];
+                        stream.write_all(&answer.concat()).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn trailers_pass_for_grpc_and_for_nothing_else() {
+    let mut plan = plan::Upstream::single("grpc", server(grpc_server()));
+    plan.protocol = plan::Protocol::H2c;
+    let (_handle, address) = serve(vec![cleartext()], Some(plan));
+    for (path, trailers) in [("/grpc.Orders/Get", true), ("/other", false)] {
+        let mut stream = open(address, &[]);
+        stream.write_all(&frame(1, 5, 1, &headers(path))).unwrap();
+        let data = until(&mut stream, |(kind, _, id, _)| *kind == 0 && *id == 1).unwrap();
+        assert_eq!(data.3, b"message");
+        let end = if data.1 & 1 == 1 {
+            data
+        } else {
+            until(&mut stream, |(_, flags, id, _)| *id == 1 && flags & 1 == 1).unwrap()
+        };
+        assert_eq!(end.0 == 1, trailers, "{path}: {end:?}");
+    }
+    // HTTP/1.1 upstreams cannot speak it.
+    let recorder = Recorder::echo();
+    let (_handle, address) = serve(vec![cleartext()], Some(recorder.plan()));
+    assert_eq!(get(address, "/grpc.Orders/Get").0, 502);
+    assert_eq!(recorder.all(), "");
+}

@@ -68,7 +68,7 @@ impl Handler for Forward {
             _ => {}
         }
         let Some(upstream) = self.upstream.as_ref() else { return text(500, "no upstream") };
-        let target = raw.parts.uri.to_string();
+        let target = raw.parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
         let target = target.strip_prefix("/via").unwrap_or(&target);
         let mut request = Request::builder().method(raw.parts.method.clone()).uri(target);
         for name in ["x-id", "idempotency-key"] {
@@ -98,7 +98,11 @@ impl Handler for Forward {
                 Err(error) => return text(error.code().status(), error.to_string()),
             }
         };
-        let how = How { repeatable: raw.parts.headers.contains_key("idempotency-key"), ..How::default() };
+        let how = How {
+            stream: path.starts_with("/sse"),
+            trailers: path.starts_with("/grpc"),
+            repeatable: raw.parts.headers.contains_key("idempotency-key"),
+        };
         match self.pool.send(upstream, request.body(body).unwrap(), how).await {
             Ok(response) => response.map(OutBody::Upstream),
             Err(error) => text(error.code().status(), error.name()),

@@ -268,3 +268,44 @@ fn probes_take_a_server_out_and_back() {
     });
     assert!(recorder.all().starts_with("GET /healthz HTTP/1.1\r\n"));
 }
+
+#[test]
+fn a_stream_has_no_total_time() {
+    let listener_up = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut plan = plan::Upstream::single("sse", server(listener_up.local_addr().unwrap()));
+    plan.timeouts.total = Duration::from_millis(300);
+    std::thread::spawn(move || {
+        for stream in listener_up.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
+                for n in 0..6 {
+                    std::thread::sleep(Duration::from_millis(100));
+                    let _ = stream.write_all(format!("data: {n}\n\n").as_bytes());
+                }
+            });
+        }
+    });
+    let (_handle, address) = serve(vec![listener()], Some(plan));
+    let mut stream = connect(address);
+    let started = Instant::now();
+    stream.write_all(b"GET /sse HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    let mut first = None;
+    let mut piece = [0; 1024];
+    while let Ok(n) = stream.read(&mut piece) {
+        if n == 0 {
+            break;
+        }
+        seen.extend_from_slice(&piece[..n]);
+        if first.is_none() && seen.windows(7).any(|w| w == b"data: 0") {
+            first = Some(started.elapsed());
+        }
+    }
+    assert!(first.unwrap() < Duration::from_millis(400), "events are not held back: {first:?}");
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(seen.contains("data: 5") && seen.ends_with("0\r\n\r\n"), "{seen}");
+    let cut = raw(address, b"GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(cut.contains("data: 0") && !cut.contains("data: 5") && !cut.ends_with("0\r\n\r\n"), "{cut}");
+}

@@ -27,6 +27,8 @@ use crate::wire::body::Cut;
 const IDLE: usize = 64;
 const IDLE_TIME: Duration = Duration::from_secs(55);
 const LIFE: Duration = Duration::from_secs(300);
+/// Event streams may be silent for as long.
+const STREAM_IDLE: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// One thread's connections. Not shared between threads.
@@ -314,7 +316,7 @@ impl Pool {
             left,
             reusable,
             flight: Some(flight),
-            idle: times.idle,
+            idle: if how.stream { times.idle.max(STREAM_IDLE) } else { times.idle },
             end: (!how.stream).then(|| started + times.total),
             waiting: None,
         };
@@ -503,7 +505,7 @@ impl Exchange<'_> {
             _stream: stream,
             _flight: self.flight.take(),
             trailers: self.how.trailers,
-            idle: times.idle,
+            idle: if self.how.stream { times.idle.max(STREAM_IDLE) } else { times.idle },
             end: (!self.how.stream).then(|| self.started + times.total),
             waiting: None,
             sleep: None,
