@@ -4,6 +4,7 @@ mod common;
 
 use common::{hex, vector_json, vectors};
 use portcullis_jose::alg::{Algorithm, Algorithms};
+use portcullis_jose::json::{Json, Limits};
 use portcullis_jose::jwk::{KeyPolicy, VerifyKey};
 use portcullis_jose::jws::{Compact, EmbeddedKey};
 use portcullis_jose::mac::MacKey;
@@ -211,4 +212,29 @@ fn structured_fields() {
     }
     assert!(failed.is_empty(), "{failed:?}");
     assert!(judged > 1_000, "{judged}");
+}
+
+/// JSONTestSuite: nothing that must be refused is taken; what must be taken is, but for our own rules.
+#[test]
+fn json_test_suite() {
+    let Some(folder) = vectors("json/test_parsing") else { return };
+    let limits = Limits { bytes: 1 << 20, depth: 64, members: 4_096, string: 1 << 20 };
+    let (mut judged, mut narrower) = (0, Vec::new());
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).unwrap();
+        // The top level must be an object here: the case stands inside one too.
+        let wrapped = [b"{\"k\":".as_slice(), &bytes, b"}"].concat();
+        let taken = Json::parse(wrapped, &limits).is_ok();
+        judged += 1;
+        if name.starts_with("n_") {
+            assert!(!taken && Json::parse(bytes, &limits).is_err(), "{name}");
+        } else if name.starts_with("y_") && !taken {
+            narrower.push(name);
+        }
+    }
+    narrower.sort();
+    assert_eq!(narrower, ["y_object_duplicated_key", "y_object_duplicated_key_and_value"]);
+    assert!(judged > 250, "{judged}");
 }
