@@ -97,7 +97,8 @@ impl<'a> Files<'a> {
             bytes.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |last| last.saturating_add(1));
         if end == 0 {
             let message = format!("`{}` is empty", reference.shown());
-            return Err(Box::new(Finding::error("secret-empty", reference.at, message)));
+            let help = "put the secret there, or refer to another place";
+            return Err(Box::new(Finding::error("secret-empty", reference.at, message).help(help)));
         }
         Ok(Secret::new(bytes.get(..end).unwrap_or_default().to_vec()))
     }

@@ -131,7 +131,7 @@ fn anonymous(out: &mut String, contract: &Contract) {
     let _ = writeln!(
         out,
         "    # The document does not say who may call these. Give them `security` there, or say here that anybody may,\n\
-         #    and why:\n#    anonymous:"
+         # and why:\n#    anonymous:"
     );
     for operation in open {
         let _ = writeln!(

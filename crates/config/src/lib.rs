@@ -19,4 +19,4 @@ pub use difference::difference;
 pub use files::Given;
 pub use init::init_from_spec;
 pub use schema::{reference, schema};
-pub use start::{Options, Outcome, compile, from_spec};
+pub use start::{Options, Outcome, compile, compile_text, from_spec};

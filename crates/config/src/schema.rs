@@ -45,6 +45,7 @@ fn tidy(schema: &mut Value) {
             for key in ["anyOf", "oneOf"] {
                 let Some(Value::Array(several)) = members.get_mut(key) else { continue };
                 several.retain(|one| one.get("type").is_none_or(|t| t != "null"));
+                several.iter_mut().for_each(describe);
                 if let [Value::Object(one)] = several.as_slice() {
                     let one = one.clone();
                     members.remove(key);
@@ -59,10 +60,22 @@ fn tidy(schema: &mut Value) {
     }
 }
 
+/// What is said about a variant with one key is said about that key.
+fn describe(variant: &mut Value) {
+    let Some(text) = variant.get("description").cloned() else { return };
+    if let Some(Value::Object(properties)) = variant.get_mut("properties")
+        && properties.len() == 1
+    {
+        for value in properties.values_mut().filter_map(Value::as_object_mut) {
+            value.entry("description").or_insert_with(|| text.clone());
+        }
+    }
+}
+
 /// The reference page `docs/reference/configuration.md`: every key with its form and meaning.
 pub fn reference() -> String {
     let mut page = String::from(
-        "# Configuration\n\n<!-- generated from crates/config/src/words by `portcullis schema --format markdown` -->\n\n\
+        "# Configuration\n\n<!-- generated from crates/config/src/words by `cargo xtask schema` -->\n\n\
          Every key of `portcullis.yaml`. Unknown keys are errors. Sizes are written `1MiB`, durations `15m`, rates \
          `100/min`, days `2027-12-31`. Secrets are references: `{ file: PATH }` or `{ env: NAME }`.\n",
     );

@@ -10,6 +10,7 @@ use crate::words::observe::{Log, Sink};
 use crate::words::{At, Document, OneOrMany, Short};
 use portcullis_core::finding::{Finding, Severity, SourceMap, Span};
 use portcullis_plan::Plan;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// What came of compiling.
@@ -61,12 +62,21 @@ pub fn compile(path: &Path, given: Given<'_>) -> Outcome {
             };
         }
     };
-    let reading = read::document(id, &shown, &text);
+    words(files, id, &shown, &text)
+}
+
+/// As [`compile`], with the text of the file given: for programs that make one. `name` is shown in findings.
+pub fn compile_text(name: &str, text: &str, folder: &Path, given: Given<'_>) -> Outcome {
+    let mut files = Files::new(folder.to_owned(), given);
+    let id = files.sources.add(name, text);
+    words(files, id, name, text)
+}
+
+fn words(files: Files<'_>, id: u16, name: &str, text: &str) -> Outcome {
+    let reading = read::document(id, name, text);
     let mut desk = Desk::new(files);
     desk.findings = reading.findings;
-    if !reading.secrets.is_empty() {
-        desk.files.sources = redacted(&desk.files.sources, &reading.secrets);
-    }
+    desk.secrets = reading.secrets;
     let plan = reading.document.and_then(|document| compile::plan(&mut desk, &document, None, true));
     finish(desk, plan)
 }
@@ -131,5 +141,13 @@ pub fn from_spec(path: &Path, options: Options<'_>, given: Given<'_>) -> Outcome
 }
 
 fn finish(desk: Desk<'_>, plan: Option<Plan>) -> Outcome {
-    Outcome { plan, findings: desk.findings, sources: desk.files.sources, files: desk.files.watched }
+    let sources = match desk.secrets.as_slice() {
+        [] => desk.files.sources,
+        secrets => redacted(&desk.files.sources, secrets),
+    };
+    // What concerns many operations is found once for each.
+    let mut told = HashSet::new();
+    let mut findings = desk.findings;
+    findings.retain(|finding| told.insert((finding.code, finding.at, finding.message.clone())));
+    Outcome { plan, findings, sources, files: desk.files.watched }
 }

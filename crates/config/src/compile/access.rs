@@ -24,6 +24,8 @@ pub(crate) struct Rules<'w> {
     unverifiable: Vec<(Kinds, String)>,
     /// Operations that the document leaves open.
     opened: Vec<String>,
+    /// Operations that ask for a caller while nobody can be known.
+    shut: Vec<String>,
     /// The header of API keys, and the headers that carry credentials.
     pub(crate) key_header: Option<String>,
     pub(crate) headers: Vec<HeaderName>,
@@ -46,6 +48,7 @@ impl<'w> Rules<'w> {
             open,
             unverifiable: Vec::new(),
             opened: Vec::new(),
+            shut: Vec::new(),
             key_header: None,
             headers: vec![http::header::AUTHORIZATION],
         };
@@ -115,6 +118,9 @@ impl<'w> Rules<'w> {
     /// Who may call this operation; `None` with a finding when that cannot be said.
     pub(crate) fn access(&mut self, desk: &mut Desk<'_>, operation: &Operation) -> Option<Access> {
         let (id, security) = (&*operation.id, &operation.security);
+        if operation.closed {
+            return Some(Access::AnyOf(Box::default()));
+        }
         let named = self.api.anonymous.iter().find(|one| *one.allow.value == *id);
         if let Some(named) = named {
             return self.anonymous(desk, id, named, security);
@@ -133,8 +139,7 @@ impl<'w> Rules<'w> {
             alternatives.iter().filter(|one| self.configured.contains(one.kinds)).cloned().collect();
         if verifiable.is_empty() {
             if let Some(because) = self.open {
-                self.opened.push(id.to_owned());
-                return Some(Access::Anonymous { because: Arc::from(because), at: operation.at });
+                return Some(self.opened(operation, because));
             }
             let missing = alternatives.first().map_or(Kinds::NONE, |one| one.kinds.without(self.configured));
             self.unverifiable.push((missing, id.to_owned()));
@@ -228,8 +233,7 @@ impl<'w> Rules<'w> {
     fn nothing(&mut self, desk: &mut Desk<'_>, operation: &Operation) -> Option<Access> {
         let id = &*operation.id;
         if let Some(because) = self.open {
-            self.opened.push(id.to_owned());
-            return Some(Access::Anonymous { because: Arc::from(because), at: operation.at });
+            return Some(self.opened(operation, because));
         }
         let what = if operation.security.at.is_some() {
             "is open to anybody"
@@ -245,9 +249,21 @@ impl<'w> Rules<'w> {
         None
     }
 
+    /// Open by `--anonymous`; but what belongs to a caller stays shut while nobody can be known.
+    fn opened(&mut self, operation: &Operation, because: &str) -> Access {
+        let rules = &operation.extension;
+        if rules.binds.is_empty() && rules.scopes.is_empty() {
+            self.opened.push(operation.id.to_string());
+            return Access::Anonymous { because: Arc::from(because), at: operation.at };
+        }
+        self.shut.push(operation.id.to_string());
+        Access::AnyOf(Box::default())
+    }
+
     /// What concerns several operations is said once. `ids` are all operations of the document.
     pub(crate) fn finish(self, desk: &mut Desk<'_>, ids: &[String], file_mode: bool) {
         self.unknown(desk, ids);
+        self.shut(desk);
         for (kind, noun, file_help, flag_help) in [
             (
                 Kinds::TOKEN,
@@ -307,6 +323,16 @@ impl<'w> Rules<'w> {
                 format!("anybody may call {} of {} operations: {}", list.len(), ids.len(), some(&list));
             let help = "that is what --anonymous does; name single operations in a portcullis.yaml instead";
             desk.warning("anonymous", self.api.at, message, help);
+        }
+    }
+
+    /// What `--anonymous` cannot open.
+    fn shut(&self, desk: &mut Desk<'_>) {
+        let list: Vec<&str> = self.shut.iter().map(String::as_str).collect();
+        if !list.is_empty() {
+            let message = format!("nobody may call what belongs to a caller: {}", some(&list));
+            let help = "add  --issuer URL --audience NAME,  so that callers can be known";
+            desk.warning("caller-unknown", self.api.at, message, help);
         }
     }
 

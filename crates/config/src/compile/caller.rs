@@ -1,7 +1,7 @@
 //! Issuers, introspection, API keys, and what one API accepts.
 
 use super::desk::Desk;
-use super::url::Url;
+use super::url::{Url, invalid};
 use crate::words::caller::{self as words, Discovery, DpopNonce, KeyEnv, SignatureScheme, Sink, Typ};
 use crate::words::{At, Document, Duration, Map, OneOrMany};
 use base64::Engine as _;
@@ -175,8 +175,7 @@ fn secure(desk: &mut Desk<'_>, code: &'static str, what: &str, text: &At<String>
             None
         }
         Err(why) => {
-            let message = format!("`{}` {why}", text.value);
-            desk.error("url-invalid", text.at, message, "write it like https://login.example.com/");
+            invalid(desk, text, text.at, why, "write it like https://login.example.com/");
             None
         }
     }

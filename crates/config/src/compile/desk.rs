@@ -10,6 +10,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) files: Files<'a>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) loosenings: Vec<Loosening>,
+    /// Where a secret is written out: such text is never shown.
+    pub(crate) secrets: Vec<Span>,
 }
 
 /// Why, and until when.
@@ -22,7 +24,7 @@ pub(crate) struct Terms<'w> {
 
 impl<'a> Desk<'a> {
     pub(crate) fn new(files: Files<'a>) -> Self {
-        Self { files, findings: Vec::new(), loosenings: Vec::new() }
+        Self { files, findings: Vec::new(), loosenings: Vec::new(), secrets: Vec::new() }
     }
 
     /// An error with a way out.

@@ -126,11 +126,11 @@ pub(crate) fn grpc(
         };
         match method.split_once('/') {
             Some((service, call)) if part(service) && part(call) => {
-                let body = serde_json::json!({ "content": { "application/grpc": {} } });
+                let content = serde_json::json!({ "application/grpc": {} });
                 let operation = serde_json::json!({ "post": {
                     "operationId": method.value,
-                    "requestBody": { "required": true, "content": body["content"] },
-                    "responses": { "200": { "description": "gRPC", "content": body["content"] } },
+                    "requestBody": { "required": true, "content": content },
+                    "responses": { "200": { "description": "gRPC", "content": content } },
                 } });
                 if paths.insert(format!("/{}", method.value), operation).is_some() {
                     desk.error("grpc-method", method.at, "this method stands here twice", "keep one of them");

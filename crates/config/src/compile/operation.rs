@@ -132,7 +132,7 @@ fn unruled(desk: &mut Desk<'_>, shared: &Shared<'_>, operation: &Operation) {
     );
     let help = format!(
         "add  x-portcullis: {{ authorize: {{ bind: {{ path.{first}: principal.id }} }} }}  where the id is the \
-         caller's; `portcullis init --from-spec` lists all such operations"
+         caller's; `portcullis init --from-spec` lists all such operations; the loosening is `object_without_rule`"
     );
     desk.warning("object-rule-missing", operation.at, message, help);
 }

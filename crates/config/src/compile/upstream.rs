@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, Terms};
 use super::listen::{certificate, pem};
-use super::url::Url;
+use super::url::{Url, invalid};
 use crate::words::api::{Api, Rule};
 use crate::words::upstream as words;
 use crate::words::{At, Duration, Short};
@@ -59,13 +59,7 @@ fn url_of(desk: &mut Desk<'_>, text: &str, at: Span, plaintext: bool) -> Option<
             None
         }
         Err(why) => {
-            let message = format!("`{text}` {why}");
-            desk.error(
-                "url-invalid",
-                at,
-                message,
-                "write it like https://shop.internal:8443 or http://127.0.0.1:3000",
-            );
+            invalid(desk, text, at, why, "write it like https://shop.internal:8443 or http://127.0.0.1:3000");
             None
         }
     }

@@ -1,5 +1,7 @@
 //! URLs of the configuration: upstreams, issuers, end points.
 
+use super::desk::Desk;
+use portcullis_core::finding::Span;
 use portcullis_core::head::{Authority, Scheme};
 use std::net::IpAddr;
 
@@ -64,6 +66,18 @@ impl Url {
             None => format!("{scheme}://{host}"),
         }
     }
+}
+
+/// Says that a URL cannot be used. One with a user name holds a password as a rule, and is not shown.
+pub(crate) fn invalid(desk: &mut Desk<'_>, text: &str, at: Span, why: &str, help: &str) {
+    let shown = match text.rsplit_once('@') {
+        Some((_, host)) => {
+            desk.secrets.push(at);
+            format!("…@{host}")
+        }
+        None => text.to_owned(),
+    };
+    desk.error("url-invalid", at, format!("`{shown}` {why}"), help);
 }
 
 #[cfg(test)]

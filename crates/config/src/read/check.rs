@@ -73,11 +73,14 @@ impl<'a> Walk<'a> {
         let Some(schema) = chosen else {
             let words: Vec<&str> = objects.iter().flat_map(|schema| keys(schema)).collect();
             match members.first() {
-                Some((key, _)) => self.unknown(key, &words),
+                Some((key, _)) => {
+                    self.unknown(key, &words);
+                }
                 None => self.misfit(node, alternatives),
             }
             return;
         };
+        let mut meant: Vec<&str> = Vec::new();
         for (key, value) in members {
             let property = schema.get("properties").and_then(|p| p.get(&*key.text));
             let rule =
@@ -88,12 +91,13 @@ impl<'a> Walk<'a> {
                     self.value(value, rule, key.at);
                     self.path.pop();
                 }
-                None => self.unknown(key, &keys(schema)),
+                None => meant.extend(self.unknown(key, &keys(schema))),
             }
         }
         for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
             if let Some(name) = required.as_str()
                 && node.get(name).is_none()
+                && !meant.contains(&name)
             {
                 let message = format!("{} needs `{name}`", self.here());
                 let rule = schema.get("properties").and_then(|p| p.get(name)).unwrap_or(&Value::Null);
@@ -196,14 +200,17 @@ impl<'a> Walk<'a> {
         self.error("value-type", head(node), message, help);
     }
 
-    fn unknown(&mut self, key: &Key, words: &[&str]) {
+    /// Reports a key; the word that was probably meant.
+    fn unknown<'w>(&mut self, key: &Key, words: &[&'w str]) -> Option<&'w str> {
         let place = if self.path.is_empty() { "this file".to_owned() } else { self.here() };
         let message = format!("`{}` is not a key of {place}", cut(&key.text));
-        let help = match did_you_mean(&key.text, words.iter().copied()) {
+        let meant = did_you_mean(&key.text, words.iter().copied());
+        let help = match meant {
             Some(word) => format!("did you mean `{word}`?"),
             None => format!("the keys here are {}", listed(words)),
         };
         self.error("key-unknown", key.at, message, help);
+        meant
     }
 
     fn error(&mut self, code: &'static str, at: Span, message: String, help: String) {

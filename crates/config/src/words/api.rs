@@ -280,8 +280,6 @@ pub struct Response {
     pub mode: Mode,
     /// Bytes of an answer that is read (10MiB).
     pub max_bytes: Option<Size>,
-    /// Further names of properties that never leave undeclared, such as `national_id`.
-    pub never_leak: Vec<At<String>>,
 }
 
 /// What is done with what the document does not declare in an answer.
@@ -369,6 +367,7 @@ pub enum Report {
 /// A loosening of an API.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ApiLoosening")]
 pub struct Loosen {
     /// Which rule.
     pub allow: At<Rule>,
@@ -389,6 +388,7 @@ pub struct Loosen {
 /// A rule that an API can loosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "LoosenedRule")]
 pub enum Rule {
     /// The upstream is reached without TLS off loopback.
     PlaintextUpstream,

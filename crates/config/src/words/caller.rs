@@ -92,6 +92,7 @@ pub struct Introspection {
 /// Who we are at an introspection end point: by `key` (preferred) or by `secret`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "IntrospectionClient")]
 pub struct Client {
     /// Our client id.
     pub id: String,
@@ -120,6 +121,7 @@ pub struct Keys {
 /// Where notices go.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(rename = "NoticeSink")]
 pub enum Sink {
     /// A signed webhook (Standard Webhooks).
     Webhook(Webhook),
@@ -293,6 +295,7 @@ pub enum DpopNonce {
 /// A kind of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "CredentialKind")]
 pub enum Kind {
     /// A JWT.
     Jwt,

@@ -89,6 +89,7 @@ pub enum Match {
 /// Limits of consumers with a plan.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ConsumerPlan")]
 pub struct Plan {
     /// One API key or client.
     pub key: Option<At<Setting>>,
@@ -101,6 +102,7 @@ pub struct Plan {
 /// Limits of an API or an operation, closer than the global ones.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "CloserLimits")]
 pub struct Closer {
     /// One API key or client.
     pub key: Option<At<Setting>>,

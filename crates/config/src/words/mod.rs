@@ -61,6 +61,7 @@ pub struct Document {
 /// What is let through on purpose, why, and until when.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "LooseningOf_{T}")]
 pub struct Loosening<T> {
     /// What is let through.
     pub allow: T,

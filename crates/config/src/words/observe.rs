@@ -17,6 +17,7 @@ pub struct Log {
 /// Where log lines go.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(rename = "LogSink")]
 pub enum Sink {
     /// Standard output.
     #[default]
@@ -45,6 +46,7 @@ pub struct LogFile {
 /// Names of the fields of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "LogFormat")]
 pub enum Format {
     /// Elastic Common Schema.
     #[default]

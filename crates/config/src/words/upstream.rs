@@ -43,6 +43,7 @@ pub struct Server {
 /// TLS towards an upstream.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "UpstreamTls")]
 pub struct Tls {
     /// A private CA, PEM. Without it the public roots count.
     pub ca: Option<At<Reference>>,

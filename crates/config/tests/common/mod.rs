@@ -92,7 +92,7 @@ impl Folder {
         compile(&self.0.join("portcullis.yaml"), given())
     }
 
-    pub fn from_spec(&self, options: Options<'_>) -> Outcome {
+    pub fn serve(&self, options: Options<'_>) -> Outcome {
         from_spec(&self.0.join("shop.yaml"), options, given())
     }
 
