@@ -813,3 +813,36 @@ fn a_file_that_is_not_there_says_how_to_make_one() {
     assert_eq!(errors(&outcome), ["file-unreadable"]);
     assert!(folder.shown(&outcome).contains("portcullis init"), "{}", folder.shown(&outcome));
 }
+
+#[test]
+fn whatever_is_written_there_is_an_answer() {
+    // Each line of a whole configuration in turn missing, doubled, cut, and with another value.
+    let lines: Vec<&str> = include_str!("full.yaml").lines().collect();
+    let folder = Folder::with(&[("openapi/shop.yaml", SPEC)]);
+    let mut answered = 0;
+    for at in 0..lines.len() {
+        let line = lines.get(at).copied().unwrap_or_default();
+        let key = line.split_once(':').map_or(line, |(key, _)| key);
+        let cut = line.get(..line.len() / 2).unwrap_or(line);
+        let other = [
+            String::new(),
+            format!("{line}\n{line}"),
+            cut.to_owned(),
+            format!("{key}: [x]"),
+            format!("{key}: 7"),
+        ];
+        for change in other {
+            let mut text: Vec<&str> = lines.clone();
+            if let Some(slot) = text.get_mut(at) {
+                *slot = &change;
+            }
+            let outcome =
+                portcullis_config::compile_text("portcullis.yaml", &text.join("\n"), folder.path(), given());
+            let text = outcome.render(true);
+            assert!(outcome.plan.is_none(), "files are missing");
+            assert!(text.contains("error"), "{text}");
+            answered += 1;
+        }
+    }
+    assert!(answered > 600, "{answered}");
+}

@@ -77,7 +77,7 @@ fn compile(desk: &mut Desk<'_>, shop: &mut Workshop<'_>, name: &At<String>, api:
     let (document, mut contract) = (document?, compiled?);
     let principal = object::principal(&document);
     let mut rules = Rules::new(desk, name, api, contract.schemes(), shop.open);
-    let layers = closer(desk, &api.limits);
+    let layers = closer(desk, &api.limits.own());
     let tags = api.limits.tags.iter().map(|(tag, words)| (tag.value.clone(), closer(desk, words))).collect();
     let shared = Shared {
         name,

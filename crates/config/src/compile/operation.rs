@@ -85,10 +85,9 @@ fn policy(
     });
     let mut max_bytes = operation.request.max_bytes;
     if let Some(size) = own.request.max_bytes {
-        // Closer words win, but never over what the document says of its own operation.
         let wanted = within(desk, "request.max_bytes", size.0, MAX_BODY, at);
         let of_api = shared.api.request.max_bytes.map_or(1 << 20, |size| size.0);
-        max_bytes = if max_bytes < of_api { max_bytes.min(wanted) } else { wanted };
+        max_bytes = closest(max_bytes, of_api, wanted);
     }
     let response = response(desk, shared, operation, own, &subject, at);
     let exchange = exchange(desk, shared, operation, own, &subject);
@@ -113,7 +112,13 @@ fn policy(
     })
 }
 
-/// Declared header parameters, but for those that the gateway says itself.
+/// Closer words win, but never over what the document says of its own operation: it has said so where its bound is
+/// below the API's.
+fn closest(declared: u64, of_api: u64, wanted: u64) -> u64 {
+    if declared < of_api { declared.min(wanted) } else { wanted }
+}
+
+/// Declared header parameters.
 fn headers(operation: &Operation) -> Vec<HeaderName> {
     let declared = operation.parameters.iter().filter(|parameter| parameter.location == In::Header);
     declared.filter_map(|parameter| HeaderName::try_from(&*parameter.name).ok()).collect()
@@ -167,7 +172,11 @@ fn response(
         mode = ResponseMode::Open;
     }
     let max_bytes = match own.response.max_bytes {
-        Some(size) => within(desk, "response.max_bytes", size.0, MAX_ANSWER, at),
+        Some(size) => {
+            let wanted = within(desk, "response.max_bytes", size.0, MAX_ANSWER, at);
+            let of_api = shared.api.response.max_bytes.map_or(10 << 20, |size| size.0);
+            closest(operation.response.max_bytes, of_api, wanted)
+        }
         None => operation.response.max_bytes,
     };
     ResponseRule { mode, max_bytes }

@@ -1,7 +1,7 @@
 //! One API: its document, its upstream, and what is asked of its callers.
 
 use super::caller::{Anonymous, Authenticate, Require};
-use super::limits::Closer;
+use super::limits::{ApiLimits, Closer};
 use super::upstream::Upstream;
 use super::{At, Day, Duration, Loosening, Map, Short, Size};
 use schemars::JsonSchema;
@@ -60,7 +60,7 @@ pub struct Api {
     /// Defaults for responses.
     pub response: Response,
     /// Limits of this API.
-    pub limits: At<Closer>,
+    pub limits: ApiLimits,
     /// Settings of single operations, by `operationId`.
     pub operations: Map<Operation>,
     /// Loosenings of this API.
@@ -311,7 +311,7 @@ pub struct Operation {
     /// Its responses.
     pub response: OperationResponse,
     /// Its limits.
-    pub limits: At<Closer>,
+    pub limits: Closer,
 }
 
 /// A WebSocket. Messages are not looked into, so `opaque` is needed.

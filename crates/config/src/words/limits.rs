@@ -99,7 +99,7 @@ pub struct Plan {
     pub tenant: Option<At<Setting>>,
 }
 
-/// Limits of an API or an operation, closer than the global ones.
+/// Limits of a tag or an operation, closer than those of the API.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "CloserLimits")]
@@ -115,8 +115,38 @@ pub struct Closer {
     /// What one request counts for (1).
     #[schemars(range(min = 1))]
     pub cost: Option<At<u32>>,
-    /// Limits by tag; only on an API.
+}
+
+/// Limits of an API, closer than the global ones.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiLimits {
+    /// One API key or client.
+    pub key: Option<At<Setting>>,
+    /// One user.
+    pub user: Option<At<Setting>>,
+    /// One caller at one operation.
+    pub endpoint: Option<At<Setting>>,
+    /// One tenant.
+    pub tenant: Option<At<Setting>>,
+    /// What one request counts for (1).
+    #[schemars(range(min = 1))]
+    pub cost: Option<At<u32>>,
+    /// Closer limits of the operations with a tag.
     pub tags: Map<Closer>,
+}
+
+impl ApiLimits {
+    /// Without what is said about tags.
+    pub fn own(&self) -> Closer {
+        Closer {
+            key: self.key.clone(),
+            user: self.user.clone(),
+            endpoint: self.endpoint.clone(),
+            tenant: self.tenant.clone(),
+            cost: self.cost.clone(),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Setting {
