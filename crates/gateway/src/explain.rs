@@ -42,12 +42,21 @@ pub async fn explain(asked: Asked, services: &Services) -> Explained {
     let id = RequestId::new(now, services.random());
     let passage = Passage::new(id, now, services.in_force(), Rc::new(Handshake::default()));
     let scheme = if asked.tls { Scheme::Https } else { Scheme::Http };
-    let connection =
-        Connection { peer: asked.from, how: How::Peer, scheme, sni: None, public_port: None, websocket: false };
+    let connection = Connection {
+        peer: asked.from,
+        how: How::Peer,
+        scheme,
+        sni: None,
+        public_port: None,
+        websocket: false,
+    };
     let payload = Payload { body: InBody::of(asked.body), upgrade: None };
     let stop = match admit(asked.parts, &connection, payload, &passage, services).await {
         Err(stop) => stop,
-        Ok(_) => Answer { status: 200, headers: http::HeaderMap::new(), body: Vec::new(), reason: "explained" }.into(),
+        Ok(_) => {
+            Answer { status: 200, headers: http::HeaderMap::new(), body: Vec::new(), reason: "explained" }
+                .into()
+        }
     };
     let limits = passage
         .read()

@@ -52,11 +52,13 @@ impl Handler for Worker {
         let Raw { parts, body, peer, handshake, listener, upgrade, .. } = raw;
         let connection = Connection::new(&peer, &handshake, &listener, upgrade.is_some());
         let offer = upgrade.and_then(|upgrade| Offer::read(&parts.headers, upgrade).ok());
-        let outcome = admit(parts, &connection, Payload { body, upgrade: offer }, &passage, &self.services).await;
+        let outcome =
+            admit(parts, &connection, Payload { body, upgrade: offer }, &passage, &self.services).await;
         let response = match outcome {
             Ok(released) => released.into_response(&passage),
             Err(stop) => {
-                to.grpc = passage.matched().is_some_and(|(_, operation)| operation.exchange == Exchange::Grpc);
+                to.grpc =
+                    passage.matched().is_some_and(|(_, operation)| operation.exchange == Exchange::Grpc);
                 respond::stopped(stop, &passage, to)
             }
         };

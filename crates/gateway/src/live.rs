@@ -1,14 +1,14 @@
 //! What is in force: a plan and what was made for it, swapped as one.
 
 use crate::wire::upstream::Upstream;
+use portcullis_contract::model::Operation;
 use portcullis_core::time::Now;
 use portcullis_jose::jwk::KeyPolicy;
-use portcullis_contract::model::Operation;
 use portcullis_plan::Plan;
+use portcullis_plan::access::{Issuer, KeySource};
 use portcullis_plan::api::Api;
 use portcullis_telemetry::line::PlanMark;
 use portcullis_telemetry::metrics::{Metrics, RouteId};
-use portcullis_plan::access::{Issuer, KeySource};
 use portcullis_vault::jwks::{IssuerKeys, Source};
 use std::hash::BuildHasher as _;
 use std::ops::Deref;
@@ -51,7 +51,12 @@ pub struct Fresh {
 
 impl Live {
     /// Puts a plan in force. Key sets of unchanged issuers and pools of unchanged upstreams go on.
-    pub fn new(plan: Arc<Plan>, before: Option<&Self>, now: Now, metrics: &Metrics) -> Result<(Self, Fresh), String> {
+    pub fn new(
+        plan: Arc<Plan>,
+        before: Option<&Self>,
+        now: Now,
+        metrics: &Metrics,
+    ) -> Result<(Self, Fresh), String> {
         let mut fresh = Fresh::default();
         let mut issuers: Vec<Arc<IssuerKeys>> = Vec::with_capacity(plan.issuers.len());
         for (index, issuer) in plan.issuers.iter().enumerate() {

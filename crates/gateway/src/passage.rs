@@ -84,7 +84,14 @@ pub struct SeenCaller {
 impl Passage {
     /// At arrival.
     pub fn new(id: RequestId, now: Now, plan: InForce, handshake: Rc<Handshake>) -> Self {
-        Self { id, now, plan, handshake, trail: RefCell::new(Trail::new()), seen: RefCell::new(Seen::default()) }
+        Self {
+            id,
+            now,
+            plan,
+            handshake,
+            trail: RefCell::new(Trail::new()),
+            seen: RefCell::new(Seen::default()),
+        }
     }
 
     /// Appends a decision.
@@ -117,6 +124,13 @@ impl Passage {
         let (api, operation) = self.seen.borrow().matched?;
         let api = self.plan.api(api)?;
         Some((api, api.operations.get(usize::try_from(operation).ok()?)?))
+    }
+
+    /// Where the operation stands in its document, once routed.
+    pub fn operation_at(&self) -> Option<Span> {
+        let (api, operation) = self.seen.borrow().matched?;
+        let operations = self.plan.api(api)?.contract.operations();
+        Some(operations.get(usize::try_from(operation).ok()?)?.at)
     }
 
     /// Writes down who calls.

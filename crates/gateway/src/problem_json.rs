@@ -5,7 +5,13 @@ use portcullis_core::problem::Code;
 use portcullis_core::verdict::ErrorItem;
 
 /// The body of a refusal. A fixed set of members; never a value of the request.
-pub fn write(code: Code, status: u16, id: RequestId, errors: &[ErrorItem], members: &[(&str, String)]) -> Vec<u8> {
+pub fn write(
+    code: Code,
+    status: u16,
+    id: RequestId,
+    errors: &[ErrorItem],
+    members: &[(&str, String)],
+) -> Vec<u8> {
     let shown = code.disclosed();
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"type\":\"urn:portcullis:problem:");
@@ -85,7 +91,8 @@ mod tests {
             rule: "maximum",
             message: "must not be larger than allowed",
         };
-        let body = write(Code::ObjectNotYours, 404, id, &[item.clone(), item], &[("server_time", "17".into())]);
+        let body =
+            write(Code::ObjectNotYours, 404, id, &[item.clone(), item], &[("server_time", "17".into())]);
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(value["type"], "urn:portcullis:problem:not-found");
         assert_eq!(value["errors"].as_array().unwrap().len(), 2);

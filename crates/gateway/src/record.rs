@@ -53,7 +53,12 @@ fn tls(version: Option<&'static str>) -> Option<&'static str> {
 }
 
 /// Writes the line: at once for an answer in memory, when its last byte has gone for a stream.
-pub fn finish(response: Response<OutBody>, passage: Passage, arrived: Arrived, services: &Rc<Services>) -> Response<OutBody> {
+pub fn finish(
+    response: Response<OutBody>,
+    passage: Passage,
+    arrived: Arrived,
+    services: &Rc<Services>,
+) -> Response<OutBody> {
     let status = response.status().as_u16();
     let mut pending = Pending { passage, arrived, status, sent: 0, services: services.clone() };
     match response.body() {
@@ -95,7 +100,8 @@ impl Body for Counted {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            self.pending.sent = self.pending.sent.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+            self.pending.sent =
+                self.pending.sent.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         }
         polled
     }
@@ -137,8 +143,10 @@ impl Drop for Pending {
         }
         let caller = seen.caller;
         let key = caller.as_ref().and_then(|c| c.key.clone());
-        let left = key.as_ref().filter(|k| k.state == "deprecated").map(|k| left(k.ends_at, self.passage.now));
-        let (problem, reason) = seen.problem.map_or((None, None), |(code, reason)| (Some(code), Some(reason)));
+        let left =
+            key.as_ref().filter(|k| k.state == "deprecated").map(|k| left(k.ends_at, self.passage.now));
+        let (problem, reason) =
+            seen.problem.map_or((None, None), |(code, reason)| (Some(code), Some(reason)));
         services.recorder.record(Line {
             at: self.passage.now,
             id: self.passage.id,

@@ -32,8 +32,15 @@ pub fn stopped(stop: Stop, passage: &Passage, to: To) -> Response<OutBody> {
             let status = refusal.status.unwrap_or(refusal.code.status());
             passage.seen().problem = Some((refusal.code, refusal.reason));
             let close = refusal.close && to.http1;
-            let mut response =
-                problem(refusal.code, status, refusal.headers, &refusal.errors, &refusal.members, passage, to);
+            let mut response = problem(
+                refusal.code,
+                status,
+                refusal.headers,
+                &refusal.errors,
+                &refusal.members,
+                passage,
+                to,
+            );
             if close {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -44,8 +51,10 @@ pub fn stopped(stop: Stop, passage: &Passage, to: To) -> Response<OutBody> {
             problem(fault.code, fault.code.status(), fault.headers, &[], &[], passage, to)
         }
         Stop::Answer(answer) => {
-            let mut response = Response::new(if to.head_only { OutBody::Empty } else { OutBody::from(answer.body) });
-            *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut response =
+                Response::new(if to.head_only { OutBody::Empty } else { OutBody::from(answer.body) });
+            *response.status_mut() =
+                StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             *response.headers_mut() = answer.headers;
             ours(response.headers_mut(), passage, to);
             response
@@ -121,7 +130,8 @@ pub fn limits(headers: &mut HeaderMap, passage: &Passage) {
     if seen.decisions.is_empty() {
         return;
     }
-    let shown = || rate::shown(&seen.decisions, seen.caller.as_ref().is_some_and(|c| c.kind != Kind::Anonymous));
+    let shown =
+        || rate::shown(&seen.decisions, seen.caller.as_ref().is_some_and(|c| c.kind != Kind::Anonymous));
     let Some(legacy) = rate::legacy(shown()) else { return };
     headers.insert(LIMIT, HeaderValue::from(legacy.limit));
     headers.insert(REMAINING, HeaderValue::from(legacy.remaining));

@@ -2,19 +2,19 @@
 
 use crate::gates::identify::{Cache, Verified};
 use crate::live::{InForce, Live};
+use crate::wire::Handle;
 use crate::wire::upstream::Pool;
 use arc_swap::ArcSwap;
+use portcullis_core::caller::Subject;
 use portcullis_core::time::{Clock, Now};
 use portcullis_limits::{Bucket, Concurrency, Table};
-use crate::wire::Handle;
-use portcullis_core::caller::Subject;
 use portcullis_telemetry::log::{Log, Recorder};
 use portcullis_telemetry::metrics::{self, Metrics};
-use std::sync::OnceLock;
 use portcullis_vault::signing::IdentitySigner;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// Shared by all threads; survives reloads of the plan.
@@ -78,7 +78,18 @@ impl Services {
         #[allow(clippy::disallowed_methods, reason = "the origin of this worker's monotonic clock")]
         let began = Instant::now();
         let (counters, recorder) = (shared.metrics.worker(), shared.log.recorder());
-        Self { shared, pool, dry, counters, recorder, verified: RefCell::default(), cache_hits: Default::default(), in_force, random: RefCell::default(), began }
+        Self {
+            shared,
+            pool,
+            dry,
+            counters,
+            recorder,
+            verified: RefCell::default(),
+            cache_hits: Default::default(),
+            in_force,
+            random: RefCell::default(),
+            began,
+        }
     }
 
     /// What is in force now; within a worker, a pointer comparison.

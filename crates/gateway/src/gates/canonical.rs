@@ -80,6 +80,15 @@ pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Resu
     Ok(head)
 }
 
+/// The private reason, for the trail.
+fn told(stop: &Stop) -> Cow<'static, str> {
+    match stop {
+        Stop::Refusal(refusal) => refusal.reason.clone(),
+        Stop::Fault(fault) => fault.reason.clone(),
+        Stop::Answer(answer) => answer.reason.into(),
+    }
+}
+
 /// The pure half: facts in, head out.
 fn read(
     parts: Raw,

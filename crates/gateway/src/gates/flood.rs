@@ -18,7 +18,12 @@ pub struct Calm(());
 
 /// Charges the global layer, and the address layer for a request that presents no credential. A preflight is
 /// answered here: counted like any request, and never seen by `identify` or the upstream.
-pub fn weather(head: &Head, matched: &Matched<'_>, passage: &Passage, services: &Services) -> Result<Calm, Stop> {
+pub fn weather(
+    head: &Head,
+    matched: &Matched<'_>,
+    passage: &Passage,
+    services: &Services,
+) -> Result<Calm, Stop> {
     let credentialed = matched.presents_credential(head);
     passage.seen().credentialed = credentialed;
     let flood = &passage.plan.flood;
@@ -31,7 +36,7 @@ pub fn weather(head: &Head, matched: &Matched<'_>, passage: &Passage, services: 
         asks.extend(address);
     }
     let verdict = services.shared.limits.decide(passage.now.micros(), &asks);
-    settle(&verdict, passage, Gate::Flood)?;
+    settle(&verdict, &asks, passage, Gate::Flood)?;
     match matched.preflight() {
         Some(preflight) => Err(Answer::from(preflight).into()),
         None => Ok(Calm(())),
@@ -43,10 +48,15 @@ pub fn weather(head: &Head, matched: &Matched<'_>, passage: &Passage, services: 
 pub(super) fn charge_failure(passage: &Passage, services: &Services, address: IpAddr) -> Result<(), Stop> {
     let asks = address_asks(&passage.plan.flood, services, address, 1);
     let verdict = services.shared.limits.decide(passage.now.micros(), &asks);
-    settle(&verdict, passage, Gate::Flood)
+    settle(&verdict, &asks, passage, Gate::Flood)
 }
 
-fn address_asks<'a>(flood: &'a Flood, services: &Services, address: IpAddr, cost: u32) -> SmallVec<[Ask<'a>; 2]> {
+fn address_asks<'a>(
+    flood: &'a Flood,
+    services: &Services,
+    address: IpAddr,
+    cost: u32,
+) -> SmallVec<[Ask<'a>; 2]> {
     let mut asks = SmallVec::new();
     let (near, wide) = networks(address);
     if let Some(bucket) = flood.address.as_deref() {
@@ -71,17 +81,23 @@ fn networks(address: IpAddr) -> (SmallVec<[u8; 8]>, Option<SmallVec<[u8; 8]>>) {
 }
 
 /// Writes down what the limits said and turns a refusal into 429.
-pub(super) fn settle(verdict: &Verdict, passage: &Passage, gate: Gate) -> Result<(), Stop> {
+pub(super) fn settle(verdict: &Verdict, asks: &[Ask<'_>], passage: &Passage, gate: Gate) -> Result<(), Stop> {
     passage.seen().decisions.extend(verdict.decisions().iter().copied());
     match verdict.outcome {
-        Outcome::Admitted => Ok(()),
+        Outcome::Admitted => {
+            let decision = if asks.is_empty() { "no limit applies" } else { "within limits" };
+            passage.note(gate, decision, asks.iter().find_map(|ask| ask.bucket.at));
+            Ok(())
+        }
         Outcome::TooCostly => {
             passage.note(gate, "the request costs more than a burst", None);
             Err(Refusal::new(Code::CostExceedsBurst, "cost-exceeds-burst").into())
         }
         Outcome::Refused { .. } => {
-            let layer = verdict.violated().next().map_or("limit", |d| d.layer.word());
-            passage.note(gate, format!("refused by the layer {layer}"), None);
+            let violated = verdict.violated().next();
+            let layer = violated.map_or("limit", |d| d.layer.word());
+            let rule = violated.and_then(|d| asks.get(usize::from(d.ask))).and_then(|ask| ask.bucket.at);
+            passage.note(gate, format!("refused by the layer {layer}"), rule);
             let mut refusal = Refusal::new(Code::QuotaSpent, format!("limit-{layer}"));
             let wait = verdict.retry_after_secs().unwrap_or(1);
             refusal.headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from(wait));

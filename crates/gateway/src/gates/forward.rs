@@ -49,7 +49,11 @@ pub async fn send(
         return Err(Fault::new(Code::Internal, "upstream-missing-in-plan").into());
     };
     if services.dry {
-        passage.note(Gate::Forward, format!("would go to the upstream {}", upstream.plan().name), Some(api.at));
+        passage.note(
+            Gate::Forward,
+            format!("would go to the upstream {}", upstream.plan().name),
+            Some(api.at),
+        );
         let reason = "explained";
         return Err(Answer { status: 200, headers: http::HeaderMap::new(), body: Vec::new(), reason }.into());
     }
@@ -61,7 +65,8 @@ pub async fn send(
     let credential = credential_header(caller, matched);
     let policy = matched.policy();
     let (content_type, carry, upgrade) = input.into_body();
-    let host = api.headers.preserve_host.then(|| HeaderValue::try_from(head.authority().to_string()).ok()).flatten();
+    let host =
+        api.headers.preserve_host.then(|| HeaderValue::try_from(head.authority().to_string()).ok()).flatten();
     let admitted = headers::admit_request_headers(Admission {
         head: &head,
         policy: &api.headers,
@@ -96,7 +101,8 @@ pub async fn send(
     let sent = match upgrade {
         None => services.pool.send(upstream, request, how).await.map(Answered::Response),
         Some(offer) => {
-            let handshake = offer.pass_on(&services.pool, upstream, request, &subprotocols(&policy.exchange)).await;
+            let handshake =
+                offer.pass_on(&services.pool, upstream, request, &subprotocols(&policy.exchange)).await;
             handshake.map(|answer| match answer {
                 Handshake::Accepted(accepted) => Answered::WebSocket(Box::new(accepted)),
                 Handshake::Other(response) => Answered::Response(response),
@@ -164,7 +170,12 @@ fn sign_identity(
     };
     let authority = match matched.api().headers.preserve_host {
         true => head.authority().to_string(),
-        false => upstream.plan().servers.first().map(portcullis_plan::upstream::Server::authority).unwrap_or_default(),
+        false => upstream
+            .plan()
+            .servers
+            .first()
+            .map(portcullis_plan::upstream::Server::authority)
+            .unwrap_or_default(),
     };
     let bound = headers::binding(head.method().text(), &authority, target);
     let mut request = [0; 32];
@@ -185,7 +196,8 @@ fn sign_identity(
         request,
     };
     let json = claims.to_json().ok_or_else(|| Fault::new(Code::Internal, "identity-too-large"))?;
-    let token = signer.sign(&json, passage.now).map_err(|_| Fault::new(Code::Internal, "identity-not-signed"))?;
+    let token =
+        signer.sign(&json, passage.now).map_err(|_| Fault::new(Code::Internal, "identity-not-signed"))?;
     Ok(HeaderValue::try_from(token).ok())
 }
 

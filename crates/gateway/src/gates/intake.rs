@@ -11,8 +11,8 @@ use crate::passage::Passage;
 use crate::wire::upgrade::Offer;
 use crate::wire::{Arrival, InBody};
 use bytes::Bytes;
-use http::header::ACCEPT_ENCODING;
 use http::HeaderValue;
+use http::header::ACCEPT_ENCODING;
 use portcullis_contract::body::MediaType;
 use portcullis_contract::body::form::FormBody;
 use portcullis_contract::body::text::{self, TextRules};
@@ -96,8 +96,9 @@ impl Input<'_> {
 
     /// The canonical text at a place that a rule compares; nothing when it is absent or no scalar.
     pub(super) fn text_at(&self, source: &BindSource) -> Option<Cow<'_, str>> {
-        let parameter =
-            |place, name: &str| Some(Cow::Borrowed(self.operation.value(&self.parameters, place, name)?.as_text()?));
+        let parameter = |place, name: &str| {
+            Some(Cow::Borrowed(self.operation.value(&self.parameters, place, name)?.as_text()?))
+        };
         match source {
             BindSource::Path(name) => parameter(In::Path, name),
             BindSource::Query(name) => parameter(In::Query, name),
@@ -108,7 +109,9 @@ impl Input<'_> {
                     Judged::Form(form) => form.tape().root().pointer(pointer)?,
                     _ => return None,
                 };
-                node.as_str().or_else(|| node.number_text().filter(|_| node.is_integer_form())).map(Cow::Borrowed)
+                node.as_str()
+                    .or_else(|| node.number_text().filter(|_| node.is_integer_form()))
+                    .map(Cow::Borrowed)
             }
         }
     }
@@ -129,9 +132,9 @@ pub async fn read<'p>(
     passage: &Passage,
 ) -> Result<Input<'p>, Stop> {
     let operation = matched.operation();
-    let parameters = operation
-        .parameters(head, matched.segments())
-        .or_else(|violations| report_or_refuse(violations, matched, passage).map(|()| Parameters::default()))?;
+    let parameters = operation.parameters(head, matched.segments()).or_else(|violations| {
+        report_or_refuse(violations, matched, passage).map(|()| Parameters::default())
+    })?;
     if !accept::leaves_any(head.accept(), operation) {
         return Err(refuse(passage, Code::NotAcceptable, "accept"));
     }
@@ -160,7 +163,9 @@ async fn take_body(
     let declared = match (&operation.body, body.is_empty() && head.content_length().unwrap_or(0) == 0) {
         (None, true) => return Ok((None, Judged::Nothing)),
         (None, false) => return Err(refuse(passage, Code::BodyUnexpected, "body-not-declared")),
-        (Some(declared), true) if declared.required => return Err(refuse(passage, Code::BodyMissing, "body-required")),
+        (Some(declared), true) if declared.required => {
+            return Err(refuse(passage, Code::BodyMissing, "body-required"));
+        }
         (Some(_), true) => return Ok((None, Judged::Nothing)),
         (Some(declared), false) => declared,
     };
@@ -197,7 +202,10 @@ async fn take_body(
         }
         return Ok((canonical, Judged::Opaque(body)));
     }
-    let bytes = body.collect(limit).await.map_err(|e| Stop::from(note(passage, e.code(), "body-not-read").close()))?;
+    let bytes = body
+        .collect(limit)
+        .await
+        .map_err(|e| Stop::from(note(passage, e.code(), "body-not-read").close()))?;
     passage.seen().request_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let judged = judge(bytes, &plan, operation, matched, passage)?;
     Ok((canonical, judged))
@@ -252,8 +260,10 @@ fn judge(
             Err(violations) => Err(violated(&violations, passage)),
         },
         BodyPlan::Text(schema) => {
-            let body = std::str::from_utf8(&bytes).map_err(|_| refuse(passage, Code::MalformedBody, "text-not-utf-8"))?;
-            text::check(body, rules).map_err(|rule| violated(&[Violation::pointer(rule, String::new(), "text")], passage))?;
+            let body = std::str::from_utf8(&bytes)
+                .map_err(|_| refuse(passage, Code::MalformedBody, "text-not-utf-8"))?;
+            text::check(body, rules)
+                .map_err(|rule| violated(&[Violation::pointer(rule, String::new(), "text")], passage))?;
             let mut builder = json::Builder::new();
             builder.string(body);
             let tape = builder.finish().map_err(|_| refuse(passage, Code::MalformedBody, "text"))?;
@@ -275,14 +285,22 @@ fn texts(tape: &Tape, rules: TextRules, matched: &Matched<'_>, passage: &Passage
     let nodes = (0..u32::try_from(tape.len()).unwrap_or(u32::MAX)).filter_map(|at| tape.node(at));
     for node in nodes {
         if let Some(Err(rule)) = node.as_str().map(|string| text::check(string, rules)) {
-            return report_or_refuse(vec![Violation::pointer(rule, node.location(), "text")], matched, passage);
+            return report_or_refuse(
+                vec![Violation::pointer(rule, node.location(), "text")],
+                matched,
+                passage,
+            );
         }
     }
     Ok(())
 }
 
 /// `request.mode: report` lets through what step 9 would have refused; parameters are never covered.
-fn report_or_refuse(violations: Vec<Violation>, matched: &Matched<'_>, passage: &Passage) -> Result<(), Stop> {
+fn report_or_refuse(
+    violations: Vec<Violation>,
+    matched: &Matched<'_>,
+    passage: &Passage,
+) -> Result<(), Stop> {
     let body_only = violations.iter().all(|v| matches!(v.at, Place::Pointer(_)));
     if matched.policy().report_only && body_only {
         passage.note(Gate::Intake, "violations reported, not refused", Some(matched.operation().at));
@@ -315,7 +333,7 @@ fn violated(violations: &[Violation], passage: &Passage) -> Stop {
 }
 
 fn note(passage: &Passage, code: Code, reason: &'static str) -> Refusal {
-    passage.note(Gate::Intake, reason, None);
+    passage.note(Gate::Intake, reason, passage.operation_at());
     Refusal::new(code, reason)
 }
 

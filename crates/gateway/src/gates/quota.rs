@@ -42,7 +42,11 @@ pub fn spend(
         asks.push(Ask { bucket, key: limits.key(bucket, &[client.as_bytes()]), cost: quota.cost });
     }
     if let (Some(bucket), Some((issuer, subject))) = (quota.user_for(plan), name.user) {
-        asks.push(Ask { bucket, key: limits.key(bucket, &[issuer.as_bytes(), subject.as_bytes()]), cost: quota.cost });
+        asks.push(Ask {
+            bucket,
+            key: limits.key(bucket, &[issuer.as_bytes(), subject.as_bytes()]),
+            cost: quota.cost,
+        });
     }
     if let Some(bucket) = quota.endpoint.as_deref() {
         let key = limits.key(bucket, &[name.whoever.as_slice()]);
@@ -52,7 +56,7 @@ pub fn spend(
         asks.push(Ask { bucket, key: limits.key(bucket, &[tenant.as_bytes()]), cost: quota.cost });
     }
     let verdict = limits.decide(passage.now.micros(), &asks);
-    settle(&verdict, passage, Gate::Quota)?;
+    settle(&verdict, &asks, passage, Gate::Quota)?;
     let under_way = enter(matched, services)?;
     Ok(Receipt { under_way })
 }

@@ -71,7 +71,9 @@ pub async fn filter(
     let declared = match matched.operation().response(status) {
         Some(declared) => Some(declared),
         None if status == 304 && matched.operation().response(200).is_some() => None,
-        None if (400..500).contains(&status) => return Err(upstream_refused(status, "status-undeclared", &parts.headers, passage)),
+        None if (400..500).contains(&status) => {
+            return Err(upstream_refused(status, "status-undeclared", &parts.headers, passage));
+        }
         None if policy.response.mode == ResponseMode::Open => None,
         None => return Err(violation(passage, "status-undeclared")),
     };
@@ -85,7 +87,11 @@ pub async fn filter(
         .map(|d| d.headers.iter().filter_map(|n| HeaderName::try_from(&**n).ok()).collect())
         .unwrap_or_default();
     let headers = headers(&parts.headers, &declared, judged, content_type, &head, caller, matched, passage)?;
-    passage.note(Gate::Release, if judged { "declared fields only" } else { "streamed" }, Some(matched.operation().at));
+    passage.note(
+        Gate::Release,
+        if judged { "declared fields only" } else { "streamed" },
+        Some(matched.operation().at),
+    );
     Ok(answer(parts.status, headers, held(out, under_way)))
 }
 
@@ -147,7 +153,8 @@ async fn judge(
     let canonical = HeaderValue::try_from(media.essence()).ok();
     match (media.family(), &content.schema) {
         (Family::Json, Some(_)) => {
-            if headers.get(CONTENT_ENCODING).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            if headers.get(CONTENT_ENCODING).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity"))
+            {
                 return Err(violation(passage, "coded-although-identity-was-asked"));
             }
             let limit = usize::try_from(rule.max_bytes).unwrap_or(usize::MAX);
@@ -227,7 +234,9 @@ fn headers(
     };
     let proof = match caller.kinds() {
         Kinds::NONE => Proof::None,
-        kinds if kinds.contains(Kinds::API_KEY) && head.authorization().is_none() => Proof::Header("X-API-Key"),
+        kinds if kinds.contains(Kinds::API_KEY) && head.authorization().is_none() => {
+            Proof::Header("X-API-Key")
+        }
         _ => Proof::Authorization,
     };
     let policy = &matched.api().headers;
@@ -320,7 +329,12 @@ fn upstream_refused(status: u16, reason: &'static str, headers: &HeaderMap, pass
     refusal.into()
 }
 
-fn undeclared(status: u16, reason: &'static str, headers: &HeaderMap, passage: &Passage) -> Result<Judged, Stop> {
+fn undeclared(
+    status: u16,
+    reason: &'static str,
+    headers: &HeaderMap,
+    passage: &Passage,
+) -> Result<Judged, Stop> {
     if (400..500).contains(&status) {
         return Err(upstream_refused(status, reason, headers, passage));
     }

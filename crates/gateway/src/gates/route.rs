@@ -160,7 +160,16 @@ fn matched<'p>(
     }
     passage.note(Gate::Route, "declared", Some(operation.at));
     let certificate = passage.handshake.client_cert.is_some();
-    Ok(Matched { api, operation, policy, segments, place, preflight, certificate, client: head.client().address })
+    Ok(Matched {
+        api,
+        operation,
+        policy,
+        segments,
+        place,
+        preflight,
+        certificate,
+        client: head.client().address,
+    })
 }
 
 /// A preflight is for the operation that it asks about (wire.md § 11).
@@ -179,7 +188,9 @@ fn offer<'p>(
     let mut names: Vec<&HeaderName> = Vec::new();
     let mut tokens = false;
     for method in allow.split(", ").filter_map(|m| Method::parse(m.as_bytes())) {
-        let Found::Operation { operation, index, path } = api.contract.find(method, head.path()) else { continue };
+        let Found::Operation { operation, index, path } = api.contract.find(method, head.path()) else {
+            continue;
+        };
         let Some(policy) = api.operations.get(index) else { continue };
         methods.push((method, matches!(policy.access, Access::Anonymous { .. })));
         names.extend(&policy.declared_headers);

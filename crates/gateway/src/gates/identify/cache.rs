@@ -69,7 +69,6 @@ impl Hasher for Prefix {
             self.0 = u64::from_le_bytes(*first);
         }
     }
-
 }
 
 #[cfg(test)]

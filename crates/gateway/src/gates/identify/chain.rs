@@ -24,7 +24,9 @@ pub(crate) fn choose<'p>(access: &'p Access, explicit: Kinds, ambient: Kinds, ac
             return match explicit {
                 Kinds::NONE => Choice::Anonymous,
                 kinds if accepted.contains(kinds) && single(kinds) => Choice::VerifyAny(kinds),
-                kinds if accepted.intersects(kinds) => Choice::Refuse(Code::CredentialAmbiguous, "several-kinds"),
+                kinds if accepted.intersects(kinds) => {
+                    Choice::Refuse(Code::CredentialAmbiguous, "several-kinds")
+                }
                 _ => Choice::Refuse(Code::CredentialUnsupported, "kind-not-accepted"),
             };
         }
@@ -130,7 +132,11 @@ mod tests {
             (&nobody, C, NONE, "credential-unsupported"),
             (&nobody, T.with(K), NONE, "credential-ambiguous"),
         ] {
-            assert_eq!(word(access, explicit, ambient), expect, "{explicit:?} with {ambient:?} on {access:?}");
+            assert_eq!(
+                word(access, explicit, ambient),
+                expect,
+                "{explicit:?} with {ambient:?} on {access:?}"
+            );
         }
     }
 }

@@ -19,7 +19,8 @@ pub(crate) fn add(refusal: &mut Refusal, api: &Api, access: &Access) {
         Access::AnyOf(alternatives) => alternatives.iter().fold(Kinds::NONE, |all, a| all.with(a.kinds)),
         Access::Anonymous { .. } => Kinds::TOKEN.with(Kinds::API_KEY),
     };
-    let token = kinds.contains(Kinds::TOKEN) && !(api.authenticate.jwt.is_empty() && api.authenticate.opaque.is_none());
+    let token = kinds.contains(Kinds::TOKEN)
+        && !(api.authenticate.jwt.is_empty() && api.authenticate.opaque.is_none());
     let error = match refusal.code {
         Code::TokenInvalid | Code::TokenExpired => Some("invalid_token"),
         _ => None,

@@ -73,8 +73,11 @@ impl<'h> Presented<'h> {
     /// `scheme SP credential`; the scheme in any case, exactly one space (RFC 9110 § 11.6.2, stricter).
     fn authorization(&mut self, value: &'h str) -> Result<(), Stop> {
         let (scheme, credential) = value.split_once(' ').unwrap_or((value, ""));
-        let kind = [("bearer", 0), ("dpop", 1), ("apikey", 2)].iter().find(|(n, _)| scheme.eq_ignore_ascii_case(n));
-        if kind.is_some() && (credential.is_empty() || credential.bytes().any(|b| matches!(b, b' ' | b'\t' | b','))) {
+        let kind =
+            [("bearer", 0), ("dpop", 1), ("apikey", 2)].iter().find(|(n, _)| scheme.eq_ignore_ascii_case(n));
+        if kind.is_some()
+            && (credential.is_empty() || credential.bytes().any(|b| matches!(b, b' ' | b'\t' | b',')))
+        {
             return Err(Refusal::new(Code::TokenInvalid, "authorization-shape").into());
         }
         match kind {

@@ -95,12 +95,13 @@ pub async fn who<'p>(
     if presented.unsupported {
         return refuse(Code::CredentialUnsupported, "authorization-scheme", head, matched, passage, services);
     }
-    let (alternative, kinds) = match chain::choose(access, presented.kinds(), matched.ambient(), accepted(matched)) {
-        Choice::Anonymous => return Ok(nobody(access, passage)),
-        Choice::Verify(alternative, kinds) => (Some(alternative), kinds),
-        Choice::VerifyAny(kinds) => (None, kinds),
-        Choice::Refuse(code, reason) => return refuse(code, reason, head, matched, passage, services),
-    };
+    let (alternative, kinds) =
+        match chain::choose(access, presented.kinds(), matched.ambient(), accepted(matched)) {
+            Choice::Anonymous => return Ok(nobody(access, passage)),
+            Choice::Verify(alternative, kinds) => (Some(alternative), kinds),
+            Choice::VerifyAny(kinds) => (None, kinds),
+            Choice::Refuse(code, reason) => return refuse(code, reason, head, matched, passage, services),
+        };
     let mut proofs: Vec<Proof> = Vec::with_capacity(1);
     for kind in [Kinds::TOKEN, Kinds::API_KEY] {
         if !kinds.contains(kind) {
@@ -113,7 +114,9 @@ pub async fn who<'p>(
         match result {
             Ok(proof) => proofs.push(proof),
             Err(Failure::Stop(stop)) => return Err(stop),
-            Err(Failure::Refused(code, reason)) => return refuse(code, reason, head, matched, passage, services),
+            Err(Failure::Refused(code, reason)) => {
+                return refuse(code, reason, head, matched, passage, services);
+            }
         }
     }
     let (caller, hash, decision) = combine(proofs, passage)?;
@@ -151,7 +154,10 @@ fn accepted(matched: &Matched<'_>) -> Kinds {
 
 /// Several members: tenants must agree, scopes are the intersection, the subject is the token's, else the key's
 /// (callers.md § 15, step 4).
-fn combine(proofs: Vec<Proof>, passage: &Passage) -> Result<(Rc<Caller>, Option<[u8; 8]>, &'static str), Stop> {
+fn combine(
+    proofs: Vec<Proof>,
+    passage: &Passage,
+) -> Result<(Rc<Caller>, Option<[u8; 8]>, &'static str), Stop> {
     let mut proofs = proofs.into_iter();
     let Some(first) = proofs.next() else {
         return Err(Refusal::new(Code::CredentialUnsupported, "nothing-verified").into());

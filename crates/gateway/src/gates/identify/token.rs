@@ -44,7 +44,10 @@ pub(super) async fn verify(
     let key = cache_key(token, &api.authenticate.jwt);
     let cached = services.verified.borrow_mut().get(&key);
     if let Some(verified) = cached {
-        if now < verified.until && verified.issuer.epoch() == verified.epoch && !verified.claims.0.expired(now, verified.skew) {
+        if now < verified.until
+            && verified.issuer.epoch() == verified.epoch
+            && !verified.claims.0.expired(now, verified.skew)
+        {
             services.cache_hits.set(services.cache_hits.get().wrapping_add(1));
             return proof(&verified, scheme, true);
         }
@@ -70,7 +73,14 @@ async fn judge(token: &str, api: &Api, passage: &Passage, services: &Services) -
         result = portcullis_jose::jwt::access_token(now, &policy.policy, &loaded.set, token);
     }
     let claims = result.map_err(refused)?;
-    Ok(verified(claims, &policy.policy, &api.principal, (issuer.url.clone(), keys.clone()), loaded.epoch, (now, services)))
+    Ok(verified(
+        claims,
+        &policy.policy,
+        &api.principal,
+        (issuer.url.clone(), keys.clone()),
+        loaded.epoch,
+        (now, services),
+    ))
 }
 
 /// One issuer needs no choice; among several, `iss` selects by byte equality and for nothing else.
@@ -95,7 +105,8 @@ fn verified(
     let claims = Arc::new(TokenClaims(claims));
     let id = claims.text_at(&principal.id).map(|id| Arc::<str>::from(&*id));
     let client = claims.0.client().cloned();
-    let kind = if client.is_some() && client.as_deref() == claims.0.subject() { Kind::Client } else { Kind::User };
+    let kind =
+        if client.is_some() && client.as_deref() == claims.0.subject() { Kind::Client } else { Kind::User };
     let caller = Caller {
         kind,
         subject: id.map(|id| Subject { issuer, id }),
@@ -118,7 +129,11 @@ fn proof(verified: &Verified, scheme: Scheme, cached: bool) -> Result<Proof, Fai
         (Binding::None | Binding::Certificate(_), Scheme::Bearer) | (Binding::Dpop(_), Scheme::Dpop) => {}
         _ => return Err(refused(Reason::Binding)),
     }
-    Ok(Proof { caller: verified.caller.clone(), hash: verified.hash, decision: if cached { "token, cached" } else { "token" } })
+    Ok(Proof {
+        caller: verified.caller.clone(),
+        hash: verified.hash,
+        decision: if cached { "token, cached" } else { "token" },
+    })
 }
 
 /// The policies are in the key, so that a lax route cannot warm a strict one.
@@ -158,7 +173,9 @@ impl ClaimSource for TokenClaims {
     }
 
     fn texts_at(&self, pointer: &str) -> Vec<String> {
-        let Some(value) = Pointer::parse(pointer).and_then(|p| self.0.root().pointer(&p)) else { return Vec::new() };
+        let Some(value) = Pointer::parse(pointer).and_then(|p| self.0.root().pointer(&p)) else {
+            return Vec::new();
+        };
         match value.as_str() {
             Some(text) => vec![text.to_owned()],
             None => value.items().filter_map(|v| v.as_str()).map(str::to_owned).collect(),
