@@ -180,38 +180,59 @@ impl<'d> Compile<'d> {
         }
     }
 
-    fn enter(&mut self, operation: Operation, full: &Template, method: Method) {
+    /// Puts an operation into the table. Two that are one path, or have one id, are both in error.
+    fn enter(&mut self, mut operation: Operation, full: &Template, method: Method) {
         let index = u32::try_from(self.operations.len()).unwrap_or(u32::MAX);
-        if let Some(route) = self.tree.entry(full, Route::default)
-            && let Some(place) = route.methods.get_mut(usize::from(method as u8))
-        {
-            if let Some(other) =
-                place.and_then(|i| usize::try_from(i).ok()).and_then(|i| self.operations.get(i))
-            {
-                let message = format!(
-                    "`{} {}` and `{}` are one path: nothing says which of them a request is",
-                    method, operation.template, other.template
-                );
-                let help = format!("the other is on line {}", other.at.line);
-                self.reader
-                    .findings
-                    .push(Finding::error("route-ambiguous", operation.path_at, message).help(help));
-                return;
-            }
-            *place = Some(index);
+        let taken = match self.tree.entry(full, Route::default) {
+            Some(route) => match route.methods.get_mut(usize::from(method as u8)) {
+                Some(place @ None) => {
+                    *place = Some(index);
+                    None
+                }
+                place => place.and_then(|other| *other),
+            },
+            None => None,
+        };
+        if let Some(other) = self.at(taken) {
+            let message = format!(
+                "`{method} {}` and `{}` are one path: nothing says which of them a request is",
+                operation.template, other.template
+            );
+            self.both("route-ambiguous", operation.path_at, message, taken, &mut operation);
         }
-        if let Some(other) =
-            self.by_id.get(&operation.id).and_then(|i| self.operations.get(usize::try_from(*i).ok()?))
-        {
+        let namesake = self.by_id.get(&operation.id).copied();
+        if namesake.is_some() {
             let message = format!("another operation is called `{}`, too", operation.id);
-            let help = format!("the other is on line {}", other.at.line);
-            self.reader
-                .findings
-                .push(Finding::error("operation-id-duplicate", operation.at, message).help(help));
-            self.fatal = true;
+            self.both("operation-id-duplicate", operation.at, message, namesake, &mut operation);
+        } else {
+            self.by_id.insert(operation.id.clone(), index);
         }
-        self.by_id.insert(operation.id.clone(), index);
         self.operations.push(operation);
+    }
+
+    fn at(&self, index: Option<u32>) -> Option<&Operation> {
+        index.and_then(|i| usize::try_from(i).ok()).and_then(|i| self.operations.get(i))
+    }
+
+    /// An error that is about two operations.
+    fn both(
+        &mut self,
+        code: &'static str,
+        at: Span,
+        message: String,
+        other: Option<u32>,
+        own: &mut Operation,
+    ) {
+        let line = self.at(other).map_or(0, |other| other.at.line);
+        let finding = Finding::error(code, at, message).help(format!("the other is on line {line}"));
+        self.reader.findings.push(finding);
+        if self.reader.terms.on_error == OnError::CloseOperation {
+            own.closed = true;
+            let other = other.and_then(|i| usize::try_from(i).ok()).and_then(|i| self.operations.get_mut(i));
+            if let Some(other) = other {
+                other.closed = true;
+            }
+        }
     }
 
     fn operation(&mut self, node: &'d Node, place: &Place<'_, 'd>, outer: &Outer<'d>) -> Option<Operation> {

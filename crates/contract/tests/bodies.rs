@@ -1,0 +1,127 @@
+//! Bodies by media type, and urlencoded forms.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod support;
+
+use portcullis_contract::body::MediaType;
+use portcullis_contract::model::{BodyPlan, Terms};
+use portcullis_contract::violation::Place;
+use support::{contract, findings};
+
+fn text(content: &str) -> String {
+    format!(
+        "openapi: 3.0.3\ninfo: {{title: t, version: '1'}}\npaths:\n  /a:\n    post:\n      operationId: a\n      requestBody: {{required: true, content: {content}}}\n      responses: {{'204': {{description: none}}}}\n"
+    )
+}
+
+fn plan(content: &str, media: &str) -> Option<&'static str> {
+    let contract = contract(&text(content));
+    let (_, plan) = contract.operation("a").unwrap().body(&MediaType::parse(media).unwrap())?;
+    Some(match plan {
+        BodyPlan::Json(_) => "json",
+        BodyPlan::NdJson(_) => "ndjson",
+        BodyPlan::Form(_) => "form",
+        BodyPlan::Text(_) => "text",
+        BodyPlan::ByType(_) => "by type",
+        BodyPlan::Opaque => "opaque",
+    })
+}
+
+#[test]
+fn a_body_is_read_by_the_declared_type_that_fits_best() {
+    let object = "{schema: {type: object, properties: {a: {type: string}}}}";
+    let json = format!("{{application/json: {object}}}");
+    assert_eq!(plan(&json, "application/json; charset=utf-8"), Some("json"));
+    for other in
+        ["text/plain", "application/xml", "application/problem+json", "text/json", "application/jsonx"]
+    {
+        assert_eq!(plan(&json, other), None, "{other}");
+    }
+    let all = format!(
+        "{{'*/*': {object}, 'text/*': {{schema: {{type: string}}}}, text/csv: {{schema: {{type: string}}}}}}"
+    );
+    assert_eq!(plan(&all, "application/json"), Some("json"));
+    assert_eq!(plan(&all, "text/csv"), Some("text"));
+    assert_eq!(plan(&all, "text/plain"), Some("text"));
+    // What matched `*/*` is treated by its real type.
+    assert_eq!(plan(&all, "application/xml"), None);
+    assert_eq!(plan(&all, "image/png"), None);
+    assert_eq!(plan(&format!("{{application/x-ndjson: {object}}}"), "application/x-ndjson"), Some("ndjson"));
+    assert_eq!(
+        plan(
+            &format!("{{application/x-www-form-urlencoded: {object}}}"),
+            "application/x-www-form-urlencoded"
+        ),
+        Some("form")
+    );
+    assert_eq!(plan("{text/plain: {}}", "text/plain"), Some("text"));
+}
+
+fn form(content: &str, body: &str) -> Result<(String, String), Vec<String>> {
+    let contract = contract(&text(&format!("{{application/x-www-form-urlencoded: {content}}}")));
+    let media = MediaType::parse("application/x-www-form-urlencoded").unwrap();
+    let (_, plan) = contract.operation("a").unwrap().body(&media).unwrap();
+    let BodyPlan::Form(form) = plan else { panic!() };
+    match form.read(body.as_bytes()) {
+        Ok(done) => {
+            let mut json = Vec::new();
+            portcullis_contract::json::write(done.tape(), None, &mut json);
+            // What was written is read as the same form.
+            let again = form.read(done.text().as_bytes()).unwrap();
+            assert_eq!(again.text(), done.text());
+            Ok((String::from_utf8(json).unwrap(), done.text().to_owned()))
+        }
+        Err(violations) => Err(violations
+            .iter()
+            .map(|v| match &v.at {
+                Place::Pointer(pointer) => format!("{pointer} {}", v.rule),
+                other => format!("{other:?}"),
+            })
+            .collect()),
+    }
+}
+
+const USER: &str = "{schema: {type: object, required: [name], properties: {name: {type: string}, age: {type: integer, maximum: 150}, tags: {type: array, items: {type: string}}, at: {type: object, properties: {x: {type: integer}}}}}}";
+
+#[test]
+fn forms_are_typed_closed_and_written_again() {
+    let (json, written) =
+        form(USER, "age=7&tags=a&tags=b%26c&name=J%C3%BCrgen+K.&at=%7B%22x%22:1%7D").unwrap();
+    assert_eq!(json, r#"{"name":"Jürgen K.","age":7,"tags":["a","b&c"],"at":{"x":1}}"#);
+    assert_eq!(written, "name=J%C3%BCrgen%20K.&age=7&tags=a&tags=b%26c&at=%7B%22x%22%3A1%7D");
+    for (body, expected) in [
+        ("name=a&is_admin=true", "/is_admin unknown-property"),
+        ("name=a&name=b", "/name duplicate-parameter"),
+        ("name=a&age=07", "/age type"),
+        ("name=a&age=7.0", "/age type"),
+        ("name=a&age=151", "/age maximum"),
+        ("age=1", "/name required"),
+        ("", "/name required"),
+        ("name=a&&age=1", " syntax"),
+        ("name=a&=1", " syntax"),
+        ("name=%ff", "/name encoding"),
+        ("name=%00", "/name characters"),
+        ("name=a&tags[]=b", "/tags[] unknown-property"),
+        ("name=a&at=%7B%22x%22:1,%22x%22:2%7D", "/at syntax"),
+        ("name=a&at=%7B%22y%22:1%7D", "/at/y unknown-property"),
+        ("name=a&_method=DELETE", "/_method unknown-property"),
+    ] {
+        assert_eq!(form(USER, body), Err(vec![expected.to_owned()]), "{body}");
+    }
+    assert!(form(USER, &vec!["name=a"; 1001].join("&")).is_err());
+}
+
+#[test]
+fn forms_follow_their_encoding() {
+    let content = "{schema: {type: object, properties: {ids: {type: array, items: {type: integer}}, f: {type: object, properties: {a: {type: integer}}}}}, encoding: {ids: {explode: false}, f: {style: deepObject}}}";
+    let (json, written) = form(content, "ids=1,2,3&f[a]=4").unwrap();
+    assert_eq!(json, r#"{"ids":[1,2,3],"f":{"a":4}}"#);
+    assert_eq!(written, "ids=1,2,3&f%5Ba%5D=4");
+    let idle = text(
+        "{application/x-www-form-urlencoded: {schema: {type: object, properties: {a: {type: string}}}, encoding: {b: {explode: false}}}}",
+    );
+    assert_eq!(
+        findings(&idle, &Terms::default()).iter().map(|f| f.code).collect::<Vec<_>>(),
+        ["keyword-idle"]
+    );
+}

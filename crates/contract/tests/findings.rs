@@ -1,0 +1,411 @@
+//! What is found in a document: each row of `contract.md`, section 2.2 and after, with the diagnostic as people read it.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+mod support;
+
+use std::fmt::Write as _;
+
+use portcullis_contract::document::{Bounds, Files, Loading, load};
+use portcullis_contract::model::{Found, Loosened, OnError, Source, Terms, compile};
+use portcullis_contract::violation::In;
+use portcullis_core::finding::{Severity, SourceMap};
+use portcullis_core::head::Method;
+use support::{compiled, findings, head, rendered};
+
+/// A document with one path.
+fn with(path: &str, item: &str, more: &str) -> String {
+    format!("openapi: 3.0.3\ninfo: {{title: t, version: '1'}}\npaths:\n  {path}:\n{item}\n{more}")
+}
+
+fn get(operation: &str) -> String {
+    with("/a", &format!("    get: {{{operation}, responses: {{'204': {{description: none}}}}}}"), "")
+}
+
+fn post(body: &str) -> String {
+    with(
+        "/a",
+        &format!(
+            "    post: {{requestBody: {{content: {body}}}, responses: {{'204': {{description: none}}}}}}"
+        ),
+        "",
+    )
+}
+
+const OK: &str = "    get: {responses: {'204': {description: none}}}";
+
+#[test]
+fn each_row_of_the_table_as_people_read_it() {
+    let path = |path: &str| with(path, OK, "");
+    let rows: Vec<(&str, String)> = vec![
+        ("unknown key near a constraint", get("parametrs: []")),
+        ("unknown key", get("sproing: 1")),
+        (
+            "unknown schema keyword near a constraint",
+            post(
+                "{application/json: {schema: {type: object, properties: {a: {type: string, maxlength: 3}}}}}",
+            ),
+        ),
+        ("unknown key under x-portcullis", get("x-portcullis: {autorize: {}}")),
+        (
+            "x-portcullis where nobody reads it",
+            with("/a", OK, "components: {responses: {x: {description: d, x-portcullis: {}}}}\n"),
+        ),
+        (
+            "siblings of $ref",
+            with(
+                "/a",
+                "    get: {parameters: [{$ref: '#/components/parameters/p', required: true}], responses: {'204': {description: none}}}",
+                "components: {parameters: {p: {name: p, in: query, schema: {type: string}}}}\n",
+            ),
+        ),
+        ("template variable without a parameter", path("/a/{id}")),
+        (
+            "parameter without a variable",
+            get("parameters: [{name: id, in: path, required: true, schema: {type: string}}]"),
+        ),
+        (
+            "path parameter not required",
+            with(
+                "/a/{id}",
+                "    get: {parameters: [{name: id, in: path, schema: {type: string}}], responses: {'204': {description: none}}}",
+                "",
+            ),
+        ),
+        (
+            "two equal operation ids",
+            with(
+                "/a",
+                "    get: {operationId: x, responses: {'204': {description: none}}}\n    post: {operationId: x, responses: {'204': {description: none}}}",
+                "",
+            ),
+        ),
+        ("two templates of one shape", with("/a/{x}", OK, &format!("  /a/{{y}}:\n{OK}\n"))),
+        ("path with a question mark", path("'/a?b=1'")),
+        ("path with a hash", path("'/a#b'")),
+        ("path that is never let in", path("/a//b")),
+        ("two variables side by side", path("'/{a}{b}'")),
+        ("Swagger", "swagger: '2.0'\ninfo: {title: t, version: '1'}\npaths: {}\n".into()),
+        ("Swagger's body parameter", get("parameters: [{name: b, in: body, schema: {type: object}}]")),
+        (
+            "header parameters that OpenAPI ignores",
+            get("parameters: [{name: Authorization, in: header, schema: {type: string}}]"),
+        ),
+        (
+            "header that only a gateway sets",
+            get("parameters: [{name: X-Forwarded-For, in: header, schema: {type: string}}]"),
+        ),
+        ("secret in the query", get("parameters: [{name: access_token, in: query, schema: {type: string}}]")),
+        (
+            "style that is not defined",
+            get(
+                "parameters: [{name: c, in: query, style: deepObject, schema: {type: array, items: {type: string}}}]",
+            ),
+        ),
+        (
+            "nested object in deepObject",
+            get(
+                "parameters: [{name: c, in: query, style: deepObject, schema: {type: object, properties: {a: {type: object, properties: {b: {type: string}}}}}}]",
+            ),
+        ),
+        (
+            "name claimed twice",
+            get(
+                "parameters: [{name: R, in: query, schema: {type: string}}, {name: c, in: query, schema: {type: object, properties: {R: {type: string}}}}]",
+            ),
+        ),
+        (
+            "object that takes every name",
+            get(
+                "parameters: [{name: c, in: query, schema: {type: object, additionalProperties: {type: string}}}]",
+            ),
+        ),
+        ("parameter without a schema", get("parameters: [{name: c, in: query}]")),
+        ("opaque body", post("{application/xml: {schema: {type: object, properties: {a: {type: string}}}}}")),
+        (
+            "multipart body",
+            post("{multipart/form-data: {schema: {type: object, properties: {a: {type: string}}}}}"),
+        ),
+        ("body without a schema", post("{application/json: {}}")),
+        (
+            "JSON patch",
+            post(
+                "{application/json-patch+json: {schema: {type: array, items: {type: object, properties: {op: {type: string}}}}}}",
+            ),
+        ),
+        ("callbacks", get("callbacks: {}")),
+        ("TRACE", with("/a", "    trace: {responses: {'204': {description: none}}}", "")),
+        (
+            "servers with different paths",
+            with("/a", OK, "servers: [{url: 'https://a.example/v1'}, {url: 'https://a.example/v2'}]\n"),
+        ),
+        ("unknown security scheme", get("security: [{nobody: []}]")),
+        ("reference to a host", get("parameters: [{$ref: 'http://169.254.169.254/latest'}]")),
+        ("reference out of the folder", get("parameters: [{$ref: '../../etc/passwd'}]")),
+        ("reference to a file", get("parameters: [{$ref: 'file:///etc/passwd'}]")),
+        ("reference to nothing", get("parameters: [{$ref: '#/components/parameters/no'}]")),
+        (
+            "reference to itself",
+            with(
+                "/a",
+                "    get: {parameters: [{$ref: '#/components/parameters/p'}], responses: {'204': {description: none}}}",
+                "components: {parameters: {p: {$ref: '#/components/parameters/p'}}}\n",
+            ),
+        ),
+        ("bind to what is not there", get("x-portcullis: {authorize: {bind: {path.id: principal.id}}}")),
+        (
+            "bind to nothing of the caller",
+            get(
+                "parameters: [{name: q, in: query, schema: {type: string}}], x-portcullis: {authorize: {bind: {query.q: principal.shoe}}}",
+            ),
+        ),
+        ("a rule that is not enforced", get("x-portcullis: {authorize: {need: owner}}")),
+        ("looser than portcullis.yaml", get("x-portcullis: {request: {max_bytes: 2MiB}}")),
+        ("a construct of 3.2", with("/a", "    query: {responses: {'204': {description: none}}}", "")),
+        ("a status that is none", with("/a", "    get: {responses: {'2000': {description: none}}}", "")),
+        ("a version of the future", "openapi: 3.2.0\ninfo: {title: t, version: '1'}\npaths: {}\n".into()),
+    ];
+    let mut out = String::new();
+    for (row, text) in rows {
+        let found = findings(&text, &Terms::default());
+        assert!(!found.is_empty(), "{row}");
+        assert!(found.iter().all(|finding| finding.at.line > 0), "{row}: {found:?}");
+        writeln!(out, "## {row}\n{}", rendered(&text, &found)).unwrap();
+    }
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn a_clean_document_has_no_finding() {
+    let text = "openapi: 3.0.3\ninfo: {title: t, version: '1', contact: {name: n}, license: {name: l}}\nservers: [{url: 'https://{host}/v1', variables: {host: {default: a.example}}}]\ntags: [{name: orders}]\nsecurity: [{oauth: [orders:read]}, {}]\npaths:\n  /orders/{id}:\n    parameters: [{name: id, in: path, required: true, schema: {type: integer, format: int64}}]\n    get:\n      operationId: getOrder\n      tags: [orders]\n      responses:\n        '200': {description: ok, content: {application/json: {schema: {$ref: '#/components/schemas/Order'}}}}\n        4XX: {description: no}\ncomponents:\n  securitySchemes:\n    oauth: {type: oauth2, flows: {clientCredentials: {tokenUrl: 'https://a.example/t', scopes: {'orders:read': r}}}}\n  schemas:\n    Order: {type: object, properties: {id: {type: integer, format: int64}}}\n";
+    let done = compiled(text, &Terms { strict: true, ..Terms::default() })
+        .unwrap_or_else(|f| panic!("{}", rendered(text, &f)));
+    assert_eq!(rendered(text, &done.findings), "");
+    let operation = done.contract.operation("getOrder").unwrap();
+    assert_eq!((operation.at.line, operation.path_at.line), (9, 7));
+    assert_eq!(&*operation.tags[0], "orders");
+    assert_eq!(operation.security.alternatives.len(), 2);
+    assert_eq!(&*operation.security.alternatives[0].requirements[0].scopes[0], "orders:read");
+    assert!(operation.security.alternatives[1].requirements.is_empty());
+    assert_eq!(done.contract.base_path(), "/v1");
+    assert!(
+        operation.response(200).is_some()
+            && operation.response(404).is_some()
+            && operation.response(500).is_none()
+    );
+}
+
+#[test]
+fn one_broken_operation_refuses_or_is_closed() {
+    let text = with(
+        "/a",
+        "    get: {responses: {'204': {description: none}}}\n    post: {parametrs: [], responses: {'204': {description: none}}}",
+        "  /b:\n    get: {parameters: [{$ref: '#/components/parameters/p'}], responses: {'204': {description: none}}}\n  /c:\n    get: {parameters: [{$ref: '#/components/parameters/p'}], responses: {'204': {description: none}}}\n  /d:\n    put: {responses: {'204': {description: none}}}\ncomponents: {parameters: {p: {name: p, in: query, requried: true, schema: {type: string}}}}\n",
+    );
+    let found = compiled(&text, &Terms::default()).unwrap_err();
+    let place = found.iter().find(|f| f.code == "keyword-suspect").unwrap().at;
+    assert_eq!((place.line, place.column), (6, 12));
+
+    let terms = Terms { on_error: OnError::CloseOperation, ..Terms::default() };
+    let done = compiled(&text, &terms).unwrap();
+    let found = |method, path: &str| {
+        let head = head(method, path, &[]);
+        match done.contract.find(method, head.path()) {
+            Found::Operation { .. } => "operation".to_owned(),
+            Found::MethodNotAllowed { allow } => format!("405 {allow}"),
+            Found::Undeclared => "404".to_owned(),
+            Found::Marked => "400".to_owned(),
+        }
+    };
+    assert_eq!(found(Method::Get, "/a"), "operation");
+    assert_eq!(found(Method::Post, "/a"), "404");
+    assert_eq!(found(Method::Put, "/a"), "405 GET");
+    // A broken parameter that two operations share closes both.
+    assert_eq!(found(Method::Get, "/b"), "404");
+    assert_eq!(found(Method::Get, "/c"), "404");
+    assert_eq!(found(Method::Post, "/c"), "404");
+    assert_eq!(found(Method::Put, "/d"), "operation");
+    assert_eq!(done.contract.operations().iter().filter(|o| o.closed).count(), 3);
+    assert_eq!(done.findings.iter().filter(|f| f.severity == Severity::Error).count(), 2);
+
+    // Of two operations that are one, neither is open.
+    let twins = with(
+        "/a/{x}",
+        OK,
+        &format!(
+            "  /a/{{y}}:\n{OK}\n  /c:\n    get: {{operationId: z, responses: {{}}}}\n    put: {{operationId: z, responses: {{}}}}\n"
+        ),
+    );
+    let done = compiled(&twins, &terms).unwrap();
+    assert!(done.contract.operations().iter().all(|operation| operation.closed));
+    assert!(matches!(
+        done.contract.find(Method::Get, head(Method::Get, "/a/1", &[]).path()),
+        Found::Undeclared
+    ));
+
+    // Errors above the operations always refuse.
+    let fatal = with("/a", OK, "x-portcullis: {requst: {}}\n");
+    assert!(compiled(&fatal, &terms).is_err());
+}
+
+#[test]
+fn methods_and_head() {
+    let text = with("/a", OK, "");
+    let find = |terms: &Terms, method| {
+        let contract = compiled(&text, terms).unwrap().contract;
+        match contract.find(method, head(method, "/a", &[]).path()) {
+            Found::Operation { operation, .. } => operation.method.text().to_owned(),
+            Found::MethodNotAllowed { allow } => allow.to_owned(),
+            _ => String::new(),
+        }
+    };
+    assert_eq!(find(&Terms::default(), Method::Head), "GET");
+    assert_eq!(find(&Terms::default(), Method::Delete), "GET");
+    let terms = Terms { head_from_get: true, ..Terms::default() };
+    assert_eq!(find(&terms, Method::Head), "GET");
+    assert_eq!(find(&terms, Method::Delete), "GET, HEAD");
+}
+
+#[test]
+fn bind_rules_in_both_spellings() {
+    for (rule, claim) in [
+        ("{path.id: principal.id}", "/sub"),
+        ("{path.id: principal.tenant}", "/org_id"),
+        ("{path.id: principal.attributes.region}", "/https:~1~1x.example~1region"),
+        ("{path.id: token.user_id}", "/user_id"),
+        ("{claim: /sub, to: path.id}", "/sub"),
+    ] {
+        let text = with(
+            "/a/{id}",
+            &format!(
+                "    get:\n      x-portcullis: {{authorize: {{scope: [a, b], bind: {rule}}}, limits: {{cost: 5, sensitive: true}}}}\n      parameters: [{{name: id, in: path, required: true, schema: {{type: integer}}}}]\n      responses: {{'204': {{description: none}}}}"
+            ),
+            "x-portcullis: {principal: {tenant: token.org_id, attributes: {region: 'token.https://x.example/region'}}}\n",
+        );
+        let done = compiled(&text, &Terms::default()).unwrap_or_else(|f| panic!("{}", rendered(&text, &f)));
+        let extension = &done.contract.operations()[0].extension;
+        assert_eq!(&*extension.binds[0].claim, claim);
+        assert_eq!(extension.binds[0].from, Source::Parameter { location: In::Path, name: "id".into() });
+        assert_eq!(extension.binds[0].at.line, 6);
+        assert_eq!((extension.cost, extension.sensitive, extension.scopes.len()), (5, true, 2));
+    }
+    let body = |pointer: &str| {
+        let text = with(
+            "/a",
+            &format!(
+                "    post:\n      x-portcullis: {{authorize: {{bind: {{body.{pointer}: principal.id}}}}}}\n      requestBody: {{content: {{application/json: {{schema: {{type: object, properties: {{user: {{type: object, properties: {{id: {{type: string}}}}}}, ids: {{type: array, items: {{type: string}}}}}}}}}}}}}}\n      responses: {{'204': {{description: none}}}}"
+            ),
+            "",
+        );
+        findings(&text, &Terms::default()).iter().map(|f| f.code).collect::<Vec<_>>()
+    };
+    assert_eq!(body("/user/id"), [""; 0]);
+    assert_eq!(body("/ids/*"), [""; 0]);
+    assert_eq!(body("/user/name"), ["bind-undeclared"]);
+    assert_eq!(body("user"), ["extension-invalid"]);
+}
+
+#[test]
+fn the_document_only_tightens() {
+    let text = |level: &str, x: &str| match level {
+        "root" => with("/a", OK, &format!("x-portcullis: {x}\n")),
+        "path" => with("/a", &format!("    x-portcullis: {x}\n{OK}"), ""),
+        _ => get(&format!("x-portcullis: {x}")),
+    };
+    for level in ["root", "path", "operation"] {
+        let tight = text(
+            level,
+            "{request: {max_bytes: 10KiB, unknown: reject, text: plain, max_depth: 3, require_length: true}, response: {mode: enforce, max_bytes: 1KiB}}",
+        );
+        let done = compiled(&tight, &Terms::default()).unwrap_or_else(|f| panic!("{}", rendered(&tight, &f)));
+        let operation = &done.contract.operations()[0];
+        assert_eq!(
+            (operation.request.max_bytes, operation.request.max_depth, operation.response.max_bytes),
+            (10240, 3, 1024)
+        );
+        assert!(operation.request.require_length);
+        for loose in [
+            "{request: {max_bytes: 2MiB}}",
+            "{request: {unknown: strip}}",
+            "{request: {unknown: allow}}",
+            "{response: {mode: report}}",
+            "{request: {max_depth: 33}}",
+            "{request: {read_only: strip}}",
+        ] {
+            let found = findings(&text(level, loose), &Terms::default());
+            assert!(found.iter().any(|f| f.code == "extension-loosens"), "{level} {loose}: {found:?}");
+        }
+    }
+    // The innermost word counts.
+    let both = with(
+        "/a",
+        "    x-portcullis: {request: {max_bytes: 1KiB}}\n    get: {x-portcullis: {request: {max_bytes: 2KiB}}, responses: {'204': {description: none}}}",
+        "",
+    );
+    assert_eq!(compiled(&both, &Terms::default()).unwrap().contract.operations()[0].request.max_bytes, 2048);
+}
+
+#[test]
+fn loosenings_are_by_operation_and_name() {
+    let xml = post("{application/xml: {schema: {type: object, properties: {a: {type: string}}}}}")
+        .replace("post: {", "post: {operationId: importLegacy, ");
+    let opaque = |operation: &str, name: &str| Terms {
+        opaque: vec![Loosened { operations: vec![operation.into()], names: vec![name.into()] }],
+        ..Terms::default()
+    };
+    assert!(compiled(&xml, &opaque("importLegacy", "application/xml")).is_ok());
+    assert!(compiled(&xml, &opaque("importLegacy", "text/xml")).is_err());
+    assert!(compiled(&xml, &opaque("other", "application/xml")).is_err());
+}
+
+#[test]
+fn files_and_overlays() {
+    let mut files = Files::new(Bounds::default());
+    files.overlay(9, "overlay.yaml", b"/paths/~1a/get: {limits: {cost: 7}}\n");
+    files.add(0, "api.yaml", with("/a", "    $ref: 'paths/a.yaml'", "").as_bytes());
+    // The pointer names nothing in the root file: the operation stands in another.
+    assert!(
+        matches!(load(&mut files), Loading::Refused(found) if found[0].code == "overlay-invalid" && found[0].at.file == 9)
+    );
+
+    let mut files = Files::new(Bounds::default());
+    files.overlay(9, "overlay.yaml", b"/paths/~1b/get: {limits: {cost: 7}}\n");
+    let text = with("/a", "    $ref: 'paths/a.yaml'", &format!("  /b:\n{OK}\n"));
+    files.add(0, "api.yaml", text.as_bytes());
+    assert!(matches!(load(&mut files), Loading::Needs(names) if names == ["paths/a.yaml"]));
+    files.add(1, "paths/a.yaml", b"get:\n  parameters: [{$ref: '../api.yaml#/info'}]\n  responses: {'200': {description: d, content: {application/json: {schema: {$ref: s.yaml}}}}}\n");
+    assert!(matches!(load(&mut files), Loading::Needs(names) if names == ["paths/s.yaml"]));
+    files.add(2, "paths/s.yaml", b"type: object\nproperties: {a: {type: sting}}\n");
+    let Loading::Loaded(document) = load(&mut files) else { panic!() };
+    let found = compile(&document, &Terms::default()).unwrap_err();
+    let mut map = SourceMap::default();
+    map.add("api.yaml", "");
+    assert!(found.iter().any(|f| f.at.file == 2 && f.at.line == 2), "{found:?}");
+    assert!(found.iter().any(|f| f.at.file == 0 && f.code == "parameter-invalid"), "{found:?}");
+    let terms = Terms { on_error: OnError::CloseOperation, ..Terms::default() };
+    let done = compile(&document, &terms).unwrap();
+    assert_eq!(done.contract.operations().iter().find(|o| &*o.template == "/b").unwrap().extension.cost, 7);
+}
+
+#[test]
+fn a_document_that_references_itself_in_circles_ends() {
+    for text in [
+        with("/a", "    $ref: '#/paths/~1a'", ""),
+        with(
+            "/a",
+            OK,
+            "components: {schemas: {A: {$ref: '#/components/schemas/B'}, B: {$ref: '#/components/schemas/A'}}}\n",
+        ),
+        post(
+            "{application/json: {schema: {$ref: '#/paths/~1a/post/requestBody/content/application~1json/schema'}}}",
+        ),
+        post(
+            "{application/x-www-form-urlencoded: {schema: {type: object, properties: {a: {$ref: '#/components/schemas/A'}}}}}",
+        ) + "components: {schemas: {A: {type: array, items: {$ref: '#/components/schemas/A'}}}}\n",
+        get("parameters: [{name: p, in: query, schema: {$ref: '#/components/schemas/A'}}]")
+            + "components: {schemas: {A: {allOf: [{$ref: '#/components/schemas/A'}]}}}\n",
+    ] {
+        let clock = std::time::Instant::now();
+        let _ = findings(&text, &Terms::default());
+        assert!(clock.elapsed().as_secs() < 2, "{text}");
+    }
+}
