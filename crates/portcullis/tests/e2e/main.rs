@@ -1,0 +1,13 @@
+//! End to end: the real program as a process of its own, between real sockets and an upstream that keeps raw bytes.
+//!
+//! Each file is one theme. Nothing sleeps: a test waits for a thing that happens (a line, a byte, an end), with a limit.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests fail by panicking"
+)]
+
+mod demo;
