@@ -50,6 +50,9 @@ fn evidence_cannot_be_forged() {
         "pub fn f(p: &crate::gates::authorize::ObjectPermit) -> crate::gates::authorize::ObjectPermit { p.clone() }",
         "pub fn f(p: crate::gates::authorize::OperationPermit) -> crate::gates::authorize::ObjectPermit { p.into() }",
         "pub fn f() -> crate::gates::quota::Receipt { crate::gates::quota::Receipt { under_way: None } }",
+        "pub fn f(p: crate::gates::identify::Provisional<'_>) -> crate::gates::identify::Identified<'_> { p.into() }",
+        "pub fn f(p: crate::gates::identify::Provisional<'_>) -> crate::gates::identify::Identified<'_> { p.identified }",
+        "pub fn f(p: &mut crate::gates::identify::Provisional<'_>) { p.duty = None }",
     ] {
         bench.refuses(forged, forged);
     }

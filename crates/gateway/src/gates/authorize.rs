@@ -1,6 +1,6 @@
 //! Scope, then whose object (authorization.md §§ 2.3, 8).
 
-use super::identify::{Identified, insufficient_scope};
+use super::identify::{Identified, Provisional, insufficient_scope};
 use super::intake::Input;
 use super::quota::Receipt;
 use super::route::Matched;
@@ -34,7 +34,7 @@ impl ObjectPermit {
 /// Every scope that the met alternative and the operation's own rule demand.
 pub fn operation(
     receipt: Receipt,
-    caller: &Identified<'_>,
+    caller: &Provisional<'_>,
     matched: &Matched<'_>,
     passage: &Passage,
 ) -> Result<OperationPermit, Stop> {

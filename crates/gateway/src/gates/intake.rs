@@ -6,6 +6,7 @@ mod accept;
 
 use super::authorize::OperationPermit;
 use super::cors;
+use super::identify::{Identified, Provisional};
 use super::route::Matched;
 use crate::passage::Passage;
 use crate::wire::upgrade::Offer;
@@ -123,14 +124,16 @@ fn written(tape: &Tape) -> Bytes {
     out.into()
 }
 
-/// Reads what the operation declares, and nothing else.
+/// Reads what the operation declares, and nothing else. Consumes the provisional caller: whoever signed a digest is
+/// only known once the body has it.
 pub async fn read<'p>(
     _permit: &OperationPermit,
+    caller: Provisional<'p>,
     head: &Head,
     payload: Payload,
     matched: &Matched<'p>,
     passage: &Passage,
-) -> Result<Input<'p>, Stop> {
+) -> Result<(Input<'p>, Identified<'p>), Stop> {
     let operation = matched.operation();
     let parameters = operation.parameters(head, matched.segments()).or_else(|violations| {
         report_or_refuse(violations, matched, passage).map(|()| Parameters::default())
@@ -146,27 +149,29 @@ pub async fn read<'p>(
         };
         cors::websocket(head, matched.api().headers.browsers.as_ref())?;
         passage.note(Gate::Intake, "websocket handshake", Some(operation.at));
-        return Ok(input(None, Judged::Upgrade(upgrade)));
+        let caller = caller.without_body(passage)?;
+        return Ok((input(None, Judged::Upgrade(upgrade)), caller));
     }
-    let (media, judged) = take_body(head, body, operation, matched, passage).await?;
+    let (media, judged, caller) = take_body(caller, head, body, operation, matched, passage).await?;
     passage.note(Gate::Intake, "keeps the contract", Some(operation.at));
-    Ok(input(media, judged))
+    Ok((input(media, judged), caller))
 }
 
-async fn take_body(
+async fn take_body<'p>(
+    caller: Provisional<'p>,
     head: &Head,
     mut body: InBody,
     operation: &Operation,
-    matched: &Matched<'_>,
+    matched: &Matched<'p>,
     passage: &Passage,
-) -> Result<(Option<HeaderValue>, Judged), Stop> {
+) -> Result<(Option<HeaderValue>, Judged, Identified<'p>), Stop> {
     let declared = match (&operation.body, body.is_empty() && head.content_length().unwrap_or(0) == 0) {
-        (None, true) => return Ok((None, Judged::Nothing)),
+        (None, true) => return Ok((None, Judged::Nothing, caller.without_body(passage)?)),
         (None, false) => return Err(refuse(passage, Code::BodyUnexpected, "body-not-declared")),
         (Some(declared), true) if declared.required => {
             return Err(refuse(passage, Code::BodyMissing, "body-required"));
         }
-        (Some(_), true) => return Ok((None, Judged::Nothing)),
+        (Some(_), true) => return Ok((None, Judged::Nothing, caller.without_body(passage)?)),
         (Some(declared), false) => declared,
     };
     if operation.request.require_length && head.content_length().is_none() {
@@ -200,15 +205,13 @@ async fn take_body(
         } else {
             body.set_limit(limit);
         }
-        return Ok((canonical, Judged::Opaque(body)));
+        let (body, caller) = caller.stream(body, limit, passage).await?;
+        return Ok((canonical, Judged::Opaque(body), caller));
     }
-    let bytes = body
-        .collect(limit)
-        .await
-        .map_err(|e| Stop::from(note(passage, e.code(), "body-not-read").close()))?;
+    let (bytes, caller) = caller.collect(body, limit, passage).await?;
     passage.seen().request_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let judged = judge(bytes, &plan, operation, matched, passage)?;
-    Ok((canonical, judged))
+    Ok((canonical, judged, caller))
 }
 
 fn judge(

@@ -1,7 +1,7 @@
 //! Key, user, endpoint and tenant limits, once the caller is known (limits.md § 1).
 
 use super::flood::settle;
-use super::identify::Identified;
+use super::identify::Provisional;
 use super::route::Matched;
 use crate::passage::Passage;
 use crate::services::Services;
@@ -28,7 +28,7 @@ impl Receipt {
 
 /// Charges every layer that applies, or none.
 pub fn spend(
-    caller: &Identified<'_>,
+    caller: &Provisional<'_>,
     matched: &Matched<'_>,
     passage: &Passage,
     services: &Services,

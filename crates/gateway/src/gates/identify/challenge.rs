@@ -9,7 +9,7 @@ use portcullis_plan::api::Api;
 use std::fmt::Write as _;
 
 /// What an RFC 9421 client must cover (callers.md § 9).
-const ACCEPT_SIGNATURE: HeaderValue = HeaderValue::from_static(
+pub(super) const ACCEPT_SIGNATURE: HeaderValue = HeaderValue::from_static(
     "sig1=(\"@method\" \"@authority\" \"@path\" \"@query\" \"content-digest\" \"content-type\");created;nonce;keyid;alg=\"hmac-sha256\";tag=\"portcullis-v1\"",
 );
 

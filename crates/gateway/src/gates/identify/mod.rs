@@ -6,11 +6,13 @@
 mod cache;
 mod chain;
 mod challenge;
+mod duty;
 mod extract;
 mod token;
 
 pub(crate) use cache::Cache;
 pub(crate) use challenge::insufficient_scope;
+pub use duty::Provisional;
 pub(crate) use token::Verified;
 
 use super::flood::{self, Calm};
@@ -37,11 +39,6 @@ pub struct Identified<'p> {
 }
 
 impl Identified<'_> {
-    /// The alternative of the operation that was met.
-    pub(super) fn alternative(&self) -> Option<&Alternative> {
-        self.alternative
-    }
-
     /// The kinds of credentials that were verified.
     pub(super) fn kinds(&self) -> Kinds {
         self.kinds
@@ -81,14 +78,14 @@ impl Failure {
     }
 }
 
-/// Checks the proof of who sends the request.
+/// Checks the proof of who sends the request. What a signature says of the body is a duty that `intake` discharges.
 pub async fn who<'p>(
     _calm: Calm,
     head: &Head,
     matched: &Matched<'p>,
     passage: &Passage,
     services: &Services,
-) -> Result<Identified<'p>, Stop> {
+) -> Result<Provisional<'p>, Stop> {
     let api = matched.api();
     let access = &matched.policy().access;
     let presented = Presented::take(head, &api.authenticate)?;
@@ -97,7 +94,7 @@ pub async fn who<'p>(
     }
     let (alternative, kinds) =
         match chain::choose(access, presented.kinds(), matched.ambient(), accepted(matched)) {
-            Choice::Anonymous => return Ok(nobody(access, passage)),
+            Choice::Anonymous => return Ok(Provisional::new(nobody(access, passage), None)),
             Choice::Verify(alternative, kinds) => (Some(alternative), kinds),
             Choice::VerifyAny(kinds) => (None, kinds),
             Choice::Refuse(code, reason) => return refuse(code, reason, head, matched, passage, services),
@@ -122,7 +119,7 @@ pub async fn who<'p>(
     let (caller, hash, decision) = combine(proofs, passage)?;
     passage.note(Gate::Identify, decision, alternative.map(|a| a.at));
     passage.saw_caller(&caller, hash);
-    Ok(Identified { caller, alternative, kinds })
+    Ok(Provisional::new(Identified { caller, alternative, kinds }, None))
 }
 
 fn nobody<'p>(access: &'p Access, passage: &Passage) -> Identified<'p> {
@@ -188,7 +185,7 @@ fn refuse<'p>(
     matched: &Matched<'_>,
     passage: &Passage,
     services: &Services,
-) -> Result<Identified<'p>, Stop> {
+) -> Result<Provisional<'p>, Stop> {
     passage.note(Gate::Identify, reason, None);
     if passage.read().credentialed {
         flood::charge_failure(passage, services, head.client().address)?;
