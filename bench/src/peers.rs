@@ -109,6 +109,7 @@ impl Running {
                 .replace("@BACKEND@", &backend.to_string())
                 .replace("@BACKEND_PORT@", &backend.port().to_string())
                 .replace("@FOLDER@", &place)
+                .replace("@SINK@", if work == Work::Plain { "off" } else { "stdout" })
         };
         folder.write("jwks.json", jwks);
         let arguments: Vec<String> = match peer {
