@@ -49,6 +49,7 @@ pub async fn explain(asked: Asked, services: &Services) -> Explained {
         sni: None,
         public_port: None,
         websocket: false,
+        body: !asked.body.is_empty(),
     };
     let payload = Payload { body: InBody::of(asked.body), upgrade: None };
     let stop = match admit(asked.parts, &connection, payload, &passage, services).await {

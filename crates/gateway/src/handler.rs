@@ -50,7 +50,7 @@ impl Handler for Worker {
             grpc: false,
         };
         let Raw { parts, body, peer, handshake, listener, upgrade, .. } = raw;
-        let connection = Connection::new(&peer, &handshake, &listener, upgrade.is_some());
+        let connection = Connection::new(&peer, &handshake, &listener, upgrade.is_some(), !body.is_empty());
         let offer = upgrade.and_then(|upgrade| Offer::read(&parts.headers, upgrade).ok());
         let outcome =
             admit(parts, &connection, Payload { body, upgrade: offer }, &passage, &self.services).await;

@@ -8,11 +8,12 @@ use portcullis_core::id::RequestId;
 use portcullis_core::problem::Code;
 use portcullis_core::time::Now;
 use portcullis_core::trail::{Gate, Trail};
+use portcullis_jose::message::Received;
 use portcullis_limits::Decision;
 use portcullis_plan::api::{Api, Operation};
 use smallvec::SmallVec;
 use std::borrow::Cow;
-use std::cell::{Ref, RefCell, RefMut};
+use std::cell::{OnceCell, Ref, RefCell, RefMut};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,8 +28,18 @@ pub struct Passage {
     pub plan: InForce,
     /// The TLS handshake's facts.
     pub handshake: Rc<Handshake>,
+    received: OnceCell<Sealed>,
     trail: RefCell<Trail>,
     seen: RefCell<Seen>,
+}
+
+/// What proofs over the request are compared with. Nothing of it can be read: it only makes bases (RFC 9421) and judges
+/// DPoP proofs, so that matching, logs and forwarding still see nothing raw.
+pub struct Sealed {
+    /// Target, authority and field lines as received.
+    pub(crate) received: Received,
+    /// A body follows the head.
+    pub(crate) body: bool,
 }
 
 /// What the log line and the answer's headers need to know.
@@ -89,9 +100,21 @@ impl Passage {
             now,
             plan,
             handshake,
+            received: OnceCell::new(),
             trail: RefCell::new(Trail::new()),
             seen: RefCell::new(Seen::default()),
         }
+    }
+
+    /// Keeps the request as received; `canonical` alone does, and only for a request that carries a proof over it.
+    pub(crate) fn keep(&self, sealed: Sealed) {
+        // There is one request: a second one would be ignored.
+        let _ = self.received.set(sealed);
+    }
+
+    /// What proofs over the request are compared with, if it carries one.
+    pub(crate) fn sealed(&self) -> Option<&Sealed> {
+        self.received.get()
     }
 
     /// Appends a decision.

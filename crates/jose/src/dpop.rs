@@ -8,6 +8,7 @@ use crate::json::{Json, Limits, Value};
 use crate::jwk::{KeyPolicy, VerifyKey};
 use crate::jws::{Compact, EmbeddedKey};
 use crate::mac::MacKey;
+use crate::message::Received;
 use crate::reason::{Giveaway, Reason};
 use portcullis_core::secret::constant_time_eq;
 use std::borrow::Cow;
@@ -111,6 +112,22 @@ pub fn proof(now: i64, demand: &Demand<'_>, proof: &str) -> Result<Proof, Reason
         }
     }
     Ok(Proof { jkt: key.thumbprint().to_owned(), jti: jti.to_owned() })
+}
+
+/// Judges a proof for a request as it was received: method and URL are those on the wire, before normalisation.
+///
+/// # Errors
+/// As [`proof`].
+pub fn proof_for(
+    now: i64,
+    received: &Received,
+    place: Place<'_>,
+    nonce: Option<&MacKey>,
+    remembered_since: Option<i64>,
+    proof: &str,
+) -> Result<Proof, Reason> {
+    let demand = Demand { method: received.method(), url: &received.url(), place, nonce, remembered_since };
+    self::proof(now, &demand, proof)
 }
 
 /// The nonce that is current at `now`: nobody has to remember which were given out.

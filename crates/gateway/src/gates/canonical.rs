@@ -3,10 +3,10 @@
 
 mod client;
 
-use crate::passage::Passage;
+use crate::passage::{Passage, Sealed};
 use crate::wire::peer::Peer;
 use crate::wire::tls::Handshake;
-use http::header::{ALLOW, HOST, HeaderMap, HeaderValue};
+use http::header::{ALLOW, COOKIE, HOST, HeaderMap, HeaderValue};
 /// A request's head as it came off the wire. It lives until [`parse`] and no longer.
 pub use http::request::Parts as Raw;
 use portcullis_contract::Found;
@@ -18,6 +18,7 @@ use portcullis_core::opaque;
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
 use portcullis_core::verdict::{Refusal, Stop};
+use portcullis_jose::message::Received;
 use portcullis_plan::HostTable;
 use portcullis_plan::edge::EdgePolicy;
 use portcullis_plan::listen::Listener;
@@ -39,11 +40,19 @@ pub struct Connection<'a> {
     pub public_port: Option<u16>,
     /// A WebSocket may be opened here: `Upgrade`, or extended CONNECT.
     pub websocket: bool,
+    /// A body follows the head: a length above 0, chunks, or an HTTP/2 stream that does not end with its headers.
+    pub body: bool,
 }
 
 impl<'a> Connection<'a> {
     /// From what the wire hands on.
-    pub fn new(peer: &Peer, handshake: &'a Handshake, listener: &Listener, websocket: bool) -> Self {
+    pub fn new(
+        peer: &Peer,
+        handshake: &'a Handshake,
+        listener: &Listener,
+        websocket: bool,
+        body: bool,
+    ) -> Self {
         let port = listener.address.port();
         Self {
             peer: peer.address(),
@@ -52,6 +61,7 @@ impl<'a> Connection<'a> {
             sni: handshake.sni.as_deref(),
             public_port: listener.public_port.or((port != 0).then_some(port)),
             websocket,
+            body,
         }
     }
 }
@@ -75,7 +85,11 @@ pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Resu
             .filter_map(|api| plan.api(*api))
             .any(|api| matches!(api.contract.find(method, path), Found::Operation { .. }))
     };
+    let received = carries_proof(&parts.headers).then(|| as_received(&parts, scheme));
     let head = read(parts, connection, (client, scheme), &plan.edge, &plan.hosts, &declared)?;
+    if let Some(received) = received {
+        passage.keep(Sealed { received, body: connection.body });
+    }
     passage.seen().client_request_id = head.client_request_id().map(Box::from);
     Ok(head)
 }
@@ -140,6 +154,31 @@ fn read(
         client,
         websocket,
     }))
+}
+
+/// A signature or a DPoP proof is made over the request as it was sent, before anything was normalised.
+fn carries_proof(headers: &HeaderMap) -> bool {
+    ["signature-input", "signature", "x-pc-signature", "dpop"].iter().any(|name| headers.contains_key(*name))
+}
+
+fn as_received(parts: &Raw, scheme: Scheme) -> Received {
+    let host = || parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let authority = parts.uri.authority().map_or_else(host, http::uri::Authority::as_str);
+    let origin_form = || parts.uri.path_and_query().map(|target| target.as_str().to_owned());
+    let target = match parts.uri.scheme() {
+        Some(_) if parts.version < http::Version::HTTP_2 => parts.uri.to_string(),
+        _ => origin_form().unwrap_or_default(),
+    };
+    let crumbs = parts.version == http::Version::HTTP_2 && parts.headers.get_all(COOKIE).iter().count() > 1;
+    let lines = parts.headers.iter().filter(|(name, _)| !(crumbs && **name == COOKIE));
+    let mut lines: Vec<(&str, Vec<u8>)> =
+        lines.map(|(name, value)| (name.as_str(), value.as_bytes().to_vec())).collect();
+    if crumbs {
+        // HTTP/2 may split one Cookie field (RFC 9113 § 8.2.3); the client signed it whole.
+        let crumbs: Vec<&[u8]> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        lines.push((COOKIE.as_str(), crumbs.join(&b"; "[..])));
+    }
+    Received::new(parts.method.as_str(), scheme == Scheme::Https, authority, target, lines)
 }
 
 /// The authority that was asked for: `Host`, `:authority`, or both when they are equal (§§ 5.2, 6.2).

@@ -74,6 +74,11 @@ impl Received {
         &self.method
     }
 
+    /// The URL without its query (`htu` of RFC 9449).
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}{}", self.scheme, self.authority, self.path_and_query().0)
+    }
+
     pub(crate) fn authority(&self) -> &str {
         &self.authority
     }

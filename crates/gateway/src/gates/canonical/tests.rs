@@ -124,6 +124,7 @@ pub(in crate::gates) fn run(case: &Case) -> Result<Head, (String, String)> {
         sni: case.sni.as_deref(),
         public_port: Some(case.public_port.unwrap_or(443)),
         websocket: case.websocket,
+        body: false,
     };
     let edge = edge(&case.trusted, &case.client_header);
     let found = client::find(&parts.headers, &connection, &edge.trusted);
@@ -301,6 +302,7 @@ fn canonical_tells_what_is_allowed_instead_of_an_unknown_method() {
             sni: None,
             public_port: None,
             websocket: false,
+            body: false,
         };
         let edge = EdgePolicy::default();
         let found = client::find(&parts.headers, &connection, &edge.trusted);
@@ -343,6 +345,7 @@ fn canonical_host_case_does_not_depend_on_how_many_hosts_there_are() {
             sni: None,
             public_port: Some(443),
             websocket: false,
+            body: false,
         };
         for (host, known) in
             [("H000.Example.COM", true), ("h000.example.com", true), ("x000.example.com", false)]
