@@ -57,7 +57,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        #[allow(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
         let gap = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Now(gap.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
     }

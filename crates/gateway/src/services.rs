@@ -75,7 +75,7 @@ impl Services {
     /// For one worker thread.
     pub fn new(shared: Arc<Shared>, pool: Rc<Pool>, dry: bool) -> Self {
         let in_force = RefCell::new(InForce::new(shared.live.load_full()));
-        #[allow(clippy::disallowed_methods, reason = "the origin of this worker's monotonic clock")]
+        // The origin of this worker's monotonic clock.
         let began = Instant::now();
         let (counters, recorder) = (shared.metrics.worker(), shared.log.recorder());
         Self {

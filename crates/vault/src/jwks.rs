@@ -399,6 +399,7 @@ mod tests {
             let clock = Arc::new(ManualClock::new(Now::from_secs(1_767_225_600)));
             let source = Source::Url("https://login.example.com/jwks".into());
             let keys = Arc::new(IssuerKeys::new("corp".into(), source, policy(), clock.now()).unwrap());
+            #[expect(clippy::disallowed_methods, reason = "a test")]
             let task = tokio::spawn(keys.clone().run(peer.clone(), clock.clone(), || 0.5));
             Self { keys, clock, task }
         }

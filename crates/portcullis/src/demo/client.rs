@@ -42,6 +42,7 @@ impl Answer {
 
 /// One request on a connection of its own.
 pub(super) fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Answer> {
+    #[expect(clippy::disallowed_methods, reason = "the demo is a client, and sends what no polite one would")]
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

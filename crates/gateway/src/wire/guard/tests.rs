@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "bodies of a test are small")]
+
 use std::collections::VecDeque;
 use std::rc::Rc;
 

@@ -1,4 +1,5 @@
 //! The edge over real sockets.
+#![expect(clippy::disallowed_methods, reason = "clients of the edge under test")]
 
 mod attacks;
 mod h2;
