@@ -11,3 +11,6 @@
 )]
 
 mod demo;
+mod h2;
+mod reload;
+mod world;
