@@ -14,22 +14,22 @@ const ORDER: &str = "{\"id\":4711,\"status\":\"open\",\"total_cents\":5391,\"mar
     \"history\":[{\"at\":\"2026-01-01T00:00:00Z\",\"by\":\"system\"}]}";
 
 /// Listens on `address` and says so on stdout.
-pub(crate) fn run(address: &str) -> Result {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(address).await.map_err(text)?;
-        writeln!(io::stdout(), "{}", listener.local_addr().map_err(text)?).map_err(text)?;
-        let order = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{ORDER}",
-            ORDER.len()
-        );
-        let order: &'static [u8] = Vec::leak(order.into_bytes());
-        loop {
-            let (stream, _) = listener.accept().await.map_err(text)?;
-            stream.set_nodelay(true).map_err(text)?;
-            drop(tokio::spawn(converse(stream, order)));
+pub(crate) async fn start(address: &str) -> Result {
+    let listener = TcpListener::bind(address).await.map_err(text)?;
+    writeln!(io::stdout(), "{}", listener.local_addr().map_err(text)?).map_err(text)?;
+    let order = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{ORDER}",
+        ORDER.len()
+    );
+    let order: &'static [u8] = Vec::leak(order.into_bytes());
+    tokio::task::spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if stream.set_nodelay(true).is_ok() {
+                drop(tokio::task::spawn_local(converse(stream, order)));
+            }
         }
-    })
+    });
+    Ok(())
 }
 
 async fn converse(mut stream: TcpStream, order: &[u8]) -> io::Result<()> {

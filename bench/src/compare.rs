@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use portcullis_testkit::{Algorithm, Key};
 
@@ -69,7 +69,7 @@ pub(crate) fn run(words: &[&str]) -> Result {
     let key = Key::generate(Algorithm::Rs256, "bench");
     let jwks = serde_json::json!({ "keys": [key.jwk()] }).to_string();
     let token = work::token(&key);
-    let (backend, backend_address) = start_backend()?;
+    let (mut ends, backend_address) = Ends::start()?;
     let mut rows = Vec::new();
     let mut running = Vec::new();
     for (work, peer) in FIELD {
@@ -89,9 +89,9 @@ pub(crate) fn run(words: &[&str]) -> Result {
     for round in 1..=options.rounds {
         for (row, proxy) in rows.iter_mut().zip(&running) {
             // Warm: pools, caches, branch predictors, and the token's place in a cache of verified ones.
-            load(proxy.address, row.work, options.seconds / 4.0, &token)?;
+            ends.load(proxy.address, row.work, options.seconds / 4.0, &token)?;
             let before = cpu_micros(proxy.pid())?;
-            let said = load(proxy.address, row.work, options.seconds, &token)?;
+            let said = ends.load(proxy.address, row.work, options.seconds, &token)?;
             let spent = cpu_micros(proxy.pid())? - before;
             let turn = turn(&said, spent)?;
             note(&format!(
@@ -106,7 +106,7 @@ pub(crate) fn run(words: &[&str]) -> Result {
         }
     }
     drop(running);
-    drop(backend);
+    drop(ends);
     report::write(&rows, &options, options.dry)
 }
 
@@ -150,40 +150,48 @@ fn check(peer: Peer, work: Work, address: SocketAddr, token: &str) -> Result {
     Ok(())
 }
 
-fn load(address: SocketAddr, work: Work, seconds: f64, token: &str) -> Result<serde_json::Value> {
-    let output = beside()?
-        .args([
-            "load",
-            &address.to_string(),
-            work.name(),
-            &CONNECTIONS.to_string(),
-            &seconds.to_string(),
-            token,
-        ])
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(text)?;
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("the load generator: {error}"))
+/// Clients and backend, as a process of their own.
+struct Ends {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
 }
 
-struct Backend(Child);
-
-impl Drop for Backend {
+impl Drop for Ends {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-fn start_backend() -> Result<(Backend, SocketAddr)> {
-    let mut child =
-        beside()?.args(["backend", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().map_err(text)?;
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).map_err(text)?;
+impl Ends {
+    /// Starts them; the address is the backend's.
+    fn start() -> Result<(Self, SocketAddr)> {
+        let mut child = beside()?
+            .args(["ends", "127.0.0.1:0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(text)?;
+        let (Some(orders), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("no pipes".to_owned());
+        };
+        let mut ends = Self { child, orders, answers: BufReader::new(stdout) };
+        let address = ends.line()?.trim().parse().map_err(text)?;
+        Ok((ends, address))
     }
-    let backend = Backend(child);
-    Ok((backend, line.trim().parse().map_err(text)?))
+
+    fn load(&mut self, address: SocketAddr, work: Work, seconds: f64, token: &str) -> Result<serde_json::Value> {
+        writeln!(self.orders, "{address} {} {CONNECTIONS} {seconds} {token}", work.name()).map_err(text)?;
+        let line = self.line()?;
+        serde_json::from_str(&line).map_err(|error| format!("the load generator: {error}"))
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).map_err(text)?;
+        Ok(line)
+    }
 }
 
 /// Ourselves, on the cores that the proxy does not have.

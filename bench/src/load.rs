@@ -1,13 +1,12 @@
 //! The clients: each keeps one connection and sends the next request when the last was answered.
 
 use std::cell::RefCell;
-use std::io::{self, Write as _};
+use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
 
 use crate::work::Work;
 use crate::{Result, text};
@@ -20,20 +19,25 @@ struct Tally {
     micros: Vec<u32>,
 }
 
-/// Drives `address` and prints `{"answered":…,"failed":…,"seconds":…,"p50_us":…,"p99_us":…}`.
-pub(crate) fn run(address: &str, work: &str, connections: &str, seconds: &str, token: &str) -> Result {
+/// Drives `address` and gives `{"answered":…,"failed":…,"seconds":…,"p50_us":…,"p99_us":…}`.
+pub(crate) async fn run(
+    address: &str,
+    work: &str,
+    connections: &str,
+    seconds: &str,
+    token: &str,
+) -> Result<serde_json::Value> {
     let work = Work::named(work).ok_or("work is plain or secured")?;
     let connections: usize = connections.parse().map_err(text)?;
     let seconds: f64 = seconds.parse().map_err(text)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     let tally = Rc::new(RefCell::new(Tally::default()));
     let bytes: Rc<[u8]> = work.request(token).into();
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(seconds);
-    let local = LocalSet::new();
+    let mut clients = tokio::task::JoinSet::new();
     for _ in 0..connections {
         let (address, bytes, tally) = (address.to_owned(), Rc::clone(&bytes), Rc::clone(&tally));
-        local.spawn_local(async move {
+        clients.spawn_local(async move {
             while Instant::now() < end {
                 // A connection that was closed is opened again; the request that it cost is counted.
                 if converse(&address, &bytes, end, &tally).await.is_err() {
@@ -42,18 +46,17 @@ pub(crate) fn run(address: &str, work: &str, connections: &str, seconds: &str, t
             }
         });
     }
-    runtime.block_on(local);
+    while clients.join_next().await.is_some() {}
     let mut tally = tally.take();
     tally.micros.sort_unstable();
     let at = |part: f64| {
         let index = (tally.micros.len() as f64 * part) as usize;
         tally.micros.get(index.min(tally.micros.len().saturating_sub(1))).copied().unwrap_or(0)
     };
-    let report = serde_json::json!({
+    Ok(serde_json::json!({
         "answered": tally.answered, "failed": tally.failed, "seconds": began.elapsed().as_secs_f64(),
         "p50_us": at(0.50), "p99_us": at(0.99),
-    });
-    writeln!(io::stdout(), "{report}").map_err(text)
+    }))
 }
 
 async fn converse(address: &str, bytes: &[u8], end: Instant, tally: &RefCell<Tally>) -> io::Result<()> {

@@ -1,10 +1,11 @@
 //! `portcullis-bench compare` measures what a request costs in Portcullis and in its peers: the same work, in one
-//! run, interleaved, each proxy alone on one core. `backend` and `load` are the two other ends of the wire.
+//! run, interleaved, each proxy alone on one core. `ends` is what is at the two other ends of the wire.
 //! `cargo xtask bench` calls this.
 
 mod backend;
 mod compare;
 mod cost;
+mod ends;
 mod load;
 mod peers;
 mod report;
@@ -17,10 +18,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["backend", address] => backend::run(address),
-        ["load", address, work, connections, seconds, token] => {
-            load::run(address, work, connections, seconds, token)
-        }
+        ["ends", address] => ends::run(address),
         ["compare", options @ ..] => compare::run(options),
         _ => Err("compare --program PATH [--rounds N] [--seconds N] [--only NAME,…] [--dry]".to_owned()),
     };
