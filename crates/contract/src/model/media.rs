@@ -141,6 +141,7 @@ impl Response {
 pub(crate) fn request_body<'d>(
     reader: &mut Reader<'d>,
     compiler: &mut Compiler<'d>,
+    parts: &mut Compiler<'d>,
     node: &'d Node,
     operation: &str,
     unknown: Unknown,
@@ -155,7 +156,9 @@ pub(crate) fn request_body<'d>(
     for (key, media) in members {
         let Some(range) = range(reader, key) else { continue };
         let Some(media) = reader.object(media, Kind::MediaType) else { continue };
-        if let Some(plan) = plan(reader, compiler, key, &range, media, operation, unknown) {
+        if let Some(plan) =
+            plan(reader, [&mut *compiler, &mut *parts], key, &range, media, (operation, unknown))
+        {
             contents.push(Content { range, plan, at: key.at });
         }
     }
@@ -174,12 +177,11 @@ fn range(reader: &mut Reader<'_>, key: &Key) -> Option<MediaRange> {
 
 fn plan<'d>(
     reader: &mut Reader<'d>,
-    compiler: &mut Compiler<'d>,
+    [compiler, parts]: [&mut Compiler<'d>; 2],
     key: &'d Key,
     range: &MediaRange,
     media: &'d Node,
-    operation: &str,
-    unknown: Unknown,
+    (operation, unknown): (&str, Unknown),
 ) -> Option<BodyPlan> {
     let loosened = reader.terms.opaque.iter().any(|l| l.names(operation, &range.to_string()));
     if loosened {
@@ -223,7 +225,7 @@ fn plan<'d>(
         return None;
     };
     if family == Family::Form {
-        return form(reader, compiler, media, schema, unknown).map(|form| BodyPlan::Form(Arc::new(form)));
+        return form(reader, parts, media, schema, unknown).map(|form| BodyPlan::Form(Arc::new(form)));
     }
     let schema = compiled(reader, compiler.request(schema))?;
     Some(match (range, family) {

@@ -23,6 +23,8 @@ pub use operation::Operation;
 pub use parameter::Parameter;
 pub use paths::Segments;
 pub use security::{Alternative, Requirement, SchemeKind, Security, SecurityScheme};
+#[cfg(test)]
+pub(crate) use shape::fast;
 pub use terms::{
     Loosened, Mode, OnError, Over, Pagination, ReadOnly, RequestTerms, ResponseTerms, Terms, TextRule,
     Unknown,

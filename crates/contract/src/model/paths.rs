@@ -399,7 +399,7 @@ mod tests {
         let values = segments.slots.iter().map(|slot| {
             let text = path.segment(slot.segment.into()).unwrap().encoded().into_owned();
             let end = if slot.end == u32::MAX { text.len() } else { slot.end as usize };
-            text[slot.start as usize..end].to_owned()
+            text.get(slot.start as usize..end).unwrap().to_owned()
         });
         Some((end.clone(), values.collect()))
     }

@@ -64,7 +64,8 @@ impl Value {
 
     /// The scalars in it, in order; none for JSON.
     pub fn scalars(&self) -> impl Iterator<Item = &Scalar> {
-        let (one, list, members): (Option<&Scalar>, &[Scalar], &[(Box<str>, Scalar)]) = match self {
+        type Parts<'v> = (Option<&'v Scalar>, &'v [Scalar], &'v [(Box<str>, Scalar)]);
+        let (one, list, members): Parts<'_> = match self {
             Self::Scalar(scalar) => (Some(scalar), &[], &[]),
             Self::Array(items) => (None, items, &[]),
             Self::Object(members) => (None, &[], members),

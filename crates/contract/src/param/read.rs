@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::grammar::{self, Types, decode};
 use super::query::{Names, Owner};
-use super::style::{self, ITEMS, Style};
+use super::style::{self, ITEMS, Members, Style};
 use super::{Parameters, Scalar, ScalarKind, Value};
 use crate::body::text;
 use crate::model::{Over, Parameter, Segments, TextRule, Unknown};
@@ -362,7 +362,28 @@ impl Parameter {
             let scalar = grammar::narrowest(&text, shape.types(&name)).ok_or(Rule::Type)?;
             members.push((name.into(), scalar));
         }
+        if Self::text_is_allowed(shape, &members) {
+            // Where text is allowed, `1` may be text: the first reading that validates.
+            let narrow = Value::Object(members);
+            if self.check.accepts(&narrow) {
+                return Ok(narrow);
+            }
+            let Value::Object(mut members) = narrow else { return Err(Rule::Type) };
+            for (name, scalar) in &mut members {
+                if shape.types(name).has(ScalarKind::String) {
+                    scalar.kind = ScalarKind::String;
+                }
+            }
+            return Ok(Value::Object(members));
+        }
         Ok(Value::Object(members))
+    }
+
+    /// Whether a member that was read as something narrower may be text.
+    fn text_is_allowed(shape: &Members, members: &[(Box<str>, Scalar)]) -> bool {
+        members.iter().any(|(name, scalar)| {
+            scalar.kind != ScalarKind::String && shape.types(name).has(ScalarKind::String)
+        })
     }
 
     fn json_text(&self, text: &str) -> Result<Value, Rule> {
@@ -451,8 +472,8 @@ pub(crate) fn form_pairs<'b>(
     body: &'b str,
     names: &Names,
     mut nobody: impl FnMut(&str),
-) -> Result<SmallVec<[(u16, Option<Cow<'b, str>>, &'b str); 8]>, Rule> {
-    let mut owned = SmallVec::new();
+) -> Result<PairList<'b>, Rule> {
+    let mut owned = PairList::new();
     for (count, pair) in body.split('&').enumerate() {
         if count >= FORM_PAIRS {
             return Err(Rule::TooMany);
