@@ -107,7 +107,8 @@ pub(crate) fn run(words: &[&str]) -> Result {
     }
     drop(running);
     drop(ends);
-    report::write(&rows, &options, options.dry)
+    // A part of the field is no comparison: the page keeps the last whole one.
+    report::write(&rows, &options, options.dry || options.only.is_some())
 }
 
 fn turn(said: &serde_json::Value, spent: u64) -> Result<Turn> {
@@ -181,7 +182,13 @@ impl Ends {
         Ok((ends, address))
     }
 
-    fn load(&mut self, address: SocketAddr, work: Work, seconds: f64, token: &str) -> Result<serde_json::Value> {
+    fn load(
+        &mut self,
+        address: SocketAddr,
+        work: Work,
+        seconds: f64,
+        token: &str,
+    ) -> Result<serde_json::Value> {
         writeln!(self.orders, "{address} {} {CONNECTIONS} {seconds} {token}", work.name()).map_err(text)?;
         let line = self.line()?;
         serde_json::from_str(&line).map_err(|error| format!("the load generator: {error}"))

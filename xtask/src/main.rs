@@ -18,7 +18,7 @@ cargo xtask VERB
   tidy            the table of floors, banned dependencies, text rules, links in the documentation
   schema          write portcullis.schema.json and the generated pages of docs/reference anew
   bench           measure against nginx, HAProxy and Envoy, and write docs/reference/performance.md
-                  (--seconds N per round, --rounds N, --only NAME[,NAME], --dry to leave the page alone;
+                  (--seconds N per round, --rounds N, --only NAME[,NAME], --dry or --only leave the page alone;
                   --micro: the micro benches of the crates instead)
 ";
 
