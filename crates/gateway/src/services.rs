@@ -1,13 +1,15 @@
 //! What gates share: per worker thread, and across them.
 
-use crate::gates::identify::{Cache, Verified};
+use crate::gates::identify::{Cache, Verified, Verifiers};
 use crate::live::{InForce, Live};
 use crate::wire::Handle;
 use crate::wire::upstream::Pool;
 use arc_swap::ArcSwap;
 use portcullis_core::caller::Subject;
 use portcullis_core::time::{Clock, Now};
+use portcullis_jose::mac::MacKey;
 use portcullis_limits::{Bucket, Concurrency, Table};
+use portcullis_store::Store;
 use portcullis_telemetry::log::{Log, Recorder};
 use portcullis_telemetry::metrics::{self, Metrics};
 use portcullis_vault::signing::IdentitySigner;
@@ -41,6 +43,10 @@ pub struct Shared {
     pub log_key: aws_lc_rs::hmac::Key,
     /// `iss` of identity headers.
     pub deployment: Arc<str>,
+    /// What is remembered: keys, revocations, single use.
+    pub store: Store,
+    /// Makes the nonces of DPoP proofs (RFC 9449 § 8).
+    pub dpop_nonce: MacKey,
 }
 
 impl Shared {
@@ -65,6 +71,7 @@ pub struct Services {
     pub(crate) counters: metrics::Worker,
     pub(crate) recorder: Recorder,
     pub(crate) verified: RefCell<Cache<Verified>>,
+    pub(crate) verifiers: RefCell<Verifiers>,
     pub(crate) cache_hits: std::cell::Cell<u64>,
     in_force: RefCell<InForce>,
     random: RefCell<Random>,
@@ -85,6 +92,7 @@ impl Services {
             counters,
             recorder,
             verified: RefCell::default(),
+            verifiers: RefCell::default(),
             cache_hits: Default::default(),
             in_force,
             random: RefCell::default(),
@@ -148,5 +156,25 @@ impl Random {
         }
         self.used = end;
         out
+    }
+}
+
+#[cfg(test)]
+mod sizes {
+    #[test]
+    fn print_sizes() {
+        use std::mem::size_of;
+        println!(
+            "passage {} seen {} line {} head {} matched {} input {} identified {} decision {} params {}",
+            size_of::<crate::passage::Passage>(),
+            size_of::<crate::passage::Seen>(),
+            size_of::<portcullis_telemetry::line::Line>(),
+            size_of::<portcullis_core::head::Head>(),
+            size_of::<crate::gates::route::Matched>(),
+            size_of::<crate::gates::intake::Input>(),
+            size_of::<crate::gates::identify::Identified>(),
+            size_of::<portcullis_limits::Decision>(),
+            size_of::<portcullis_contract::param::Parameters>()
+        );
     }
 }

@@ -180,6 +180,8 @@ pub struct SignaturePolicy {
     pub portcullis_v1: bool,
     /// The simple scheme.
     pub pc1: bool,
+    /// `true`: keys of the environment `live`; `false`: `test`.
+    pub live: bool,
     /// Lower-case fields that must be present and covered.
     pub cover: Vec<Box<str>>,
 }
@@ -223,6 +225,13 @@ pub struct Authenticate {
     pub mtls: Vec<MtlsClient>,
     /// DPoP proofs must carry our nonce.
     pub dpop_nonce: bool,
+}
+
+impl Authenticate {
+    /// Whether tokens in `Authorization` are accepted.
+    pub fn takes_tokens(&self) -> bool {
+        !self.jwt.is_empty() || self.opaque.is_some()
+    }
 }
 
 /// Rules of API keys (callers.md § 8).

@@ -2,6 +2,7 @@
 
 use crate::beside::{self, Beside};
 use portcullis_config::{Date, Given, Outcome};
+use portcullis_core::secret::Secret;
 use portcullis_core::time::{Clock, Now, SystemClock};
 use portcullis_egress::Door;
 use portcullis_gateway::handler::Worker;
@@ -9,9 +10,11 @@ use portcullis_gateway::live::Live;
 use portcullis_gateway::services::{Services, Shared};
 use portcullis_gateway::wire::upstream::Pool;
 use portcullis_gateway::wire::{Options as WireOptions, Wire};
+use portcullis_jose::mac::MacKey;
 use portcullis_limits::{Bucket, Concurrency, DEFAULT_SLOTS, Layer, Rate, Table, Window};
 use portcullis_plan::Plan;
 use portcullis_plan::observe::{LogFormat, LogPlan, LogSink, StorePlace};
+use portcullis_store::{Options as StoreOptions, Place, Store};
 use portcullis_telemetry::line::Format;
 use portcullis_telemetry::log::Log;
 use portcullis_telemetry::metrics::Metrics;
@@ -61,6 +64,7 @@ pub(crate) fn shared(
     let signer = signer(&plan, now)?;
     let quiet = LogPlan { sink: LogSink::Off, ..plan.log.clone() };
     let request_log = open_log(if dry { &quiet } else { &plan.log })?;
+    let store = open_store(&plan, dry, now)?;
     let plan = Arc::new(plan);
     let (live, fresh) = Live::new(plan, None, now, &metrics).map_err(Trouble)?;
     let shared = Shared {
@@ -75,6 +79,8 @@ pub(crate) fn shared(
         edge: OnceLock::new(),
         log_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &random::<32>()?),
         deployment: Arc::from("portcullis"),
+        dpop_nonce: MacKey::new(secret(&store, "dpop_nonce", now)?.expose()),
+        store,
     };
     Ok((Arc::new(shared), fresh))
 }
@@ -165,6 +171,26 @@ fn watch_numbers(shared: &Arc<Shared>) {
         "Errors in writing the request log",
         of(|s| s.log.write_errors_total()),
     );
+}
+
+/// Where the plan says. A dry run leaves no folder behind where none was.
+fn open_store(plan: &Plan, dry: bool, now: Now) -> Result<Store, Trouble> {
+    let place = match &plan.store {
+        StorePlace::Folder(folder) if !dry || folder.is_dir() => Place::Folder(folder.clone()),
+        StorePlace::Folder(_) | StorePlace::Memory => Place::Memory,
+    };
+    let options = StoreOptions { replay_capacity: plan.keys.replay_capacity, ..StoreOptions::default() };
+    Store::open(&place, options, now.secs()).map_err(|e| Trouble(e.to_string()))
+}
+
+/// The newest version of a secret of the system, made if there is none.
+fn secret(store: &Store, name: &'static str, now: Now) -> Result<Secret<[u8; 32]>, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Trouble(format!("a runtime: {e}")))?;
+    let newest = runtime.block_on(store.secrets().newest(name, now.secs()));
+    newest.map(|secret| secret.value).map_err(|e| Trouble(format!("the secret {name}: {e}")))
 }
 
 fn signer(plan: &Plan, now: Now) -> Result<Option<IdentitySigner>, Trouble> {

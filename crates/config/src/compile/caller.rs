@@ -326,7 +326,9 @@ pub(crate) fn authenticate(
         header: key_header.unwrap_or("x-api-key").to_ascii_lowercase().into(),
     });
     if let Some(signature) = &words.signature {
-        made.signature = self::signature(desk, signature);
+        let env =
+            signature.env.unwrap_or_else(|| words.api_key.as_ref().map(|key| key.env).unwrap_or_default());
+        made.signature = self::signature(desk, signature, env == KeyEnv::Live);
     }
     for (name, client) in words.mtls.iter().flat_map(|mtls| mtls.clients.iter()) {
         made.mtls.extend(mtls_client(desk, name, client));
@@ -393,7 +395,7 @@ fn opaque(desk: &mut Desk<'_>, callers: &mut Callers, words: &At<words::Opaque>)
     Some(OpaquePolicy { introspection: introspection?, issuer, audiences })
 }
 
-fn signature(desk: &mut Desk<'_>, words: &At<words::Signature>) -> Option<SignaturePolicy> {
+fn signature(desk: &mut Desk<'_>, words: &At<words::Signature>, live: bool) -> Option<SignaturePolicy> {
     let has = |scheme| words.schemes.iter().any(|one| one.value == scheme);
     if words.schemes.is_empty() {
         let help = "write  schemes: [portcullis-v1]";
@@ -407,6 +409,7 @@ fn signature(desk: &mut Desk<'_>, words: &At<words::Signature>) -> Option<Signat
     Some(SignaturePolicy {
         portcullis_v1: has(SignatureScheme::PortcullisV1),
         pc1: has(SignatureScheme::Pc1),
+        live,
         cover: words.cover.iter().map(|name| name.to_ascii_lowercase().into()).collect(),
     })
 }

@@ -241,6 +241,9 @@ pub enum KeyEnv {
 pub struct Signature {
     /// Accepted schemes.
     pub schemes: Vec<At<SignatureScheme>>,
+    /// Which keys sign: that of `api_key` where there is one, else `live`.
+    #[serde(default)]
+    pub env: Option<KeyEnv>,
     /// Fields that must be there and be signed.
     #[serde(default)]
     #[schemars(extend("examples" = [["idempotency-key"]]))]

@@ -5,6 +5,7 @@ use super::intake::Input;
 use super::quota::Receipt;
 use super::route::Matched;
 use crate::passage::Passage;
+use portcullis_core::head::Head;
 use portcullis_core::problem::Code;
 use portcullis_core::secret::constant_time_eq;
 use portcullis_core::trail::Gate;
@@ -35,6 +36,7 @@ impl ObjectPermit {
 pub fn operation(
     receipt: Receipt,
     caller: &Provisional<'_>,
+    head: &Head,
     matched: &Matched<'_>,
     passage: &Passage,
 ) -> Result<OperationPermit, Stop> {
@@ -49,7 +51,7 @@ pub fn operation(
     passage.note(Gate::Operation, format!("scope missing: {}", missing.join(" ")), at);
     let mut refusal = Refusal::new(Code::ScopeMissing, "scope-missing");
     let all: Vec<&str> = asked.map(|s| &**s).collect();
-    insufficient_scope(&mut refusal, matched.api(), &all);
+    insufficient_scope(&mut refusal, head, matched.api(), &all);
     Err(refusal.into())
 }
 

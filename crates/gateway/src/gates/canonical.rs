@@ -86,7 +86,8 @@ pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Resu
             .any(|api| matches!(api.contract.find(method, path), Found::Operation { .. }))
     };
     let received = carries_proof(&parts.headers).then(|| as_received(&parts, scheme));
-    let head = read(parts, connection, (client, scheme), &plan.edge, &plan.hosts, &declared)?;
+    let head = read(parts, connection, (client, scheme), &plan.edge, &plan.hosts, &declared)
+        .inspect_err(|stop| passage.note(Gate::Canonical, told(stop), None))?;
     if let Some(received) = received {
         passage.keep(Sealed { received, body: connection.body });
     }

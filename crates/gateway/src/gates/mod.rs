@@ -8,6 +8,7 @@ pub mod forward;
 pub mod headers;
 pub mod identify;
 pub mod intake;
+mod metadata;
 pub mod quota;
 pub mod release;
 pub mod release_headers;

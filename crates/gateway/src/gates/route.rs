@@ -1,6 +1,7 @@
 //! Is it declared? An undeclared path or method goes nowhere.
 
 use super::cors::{self, Offer, Preflight};
+use super::metadata;
 use crate::passage::Passage;
 use crate::services::Services;
 use http::header::{ALLOW, AUTHORIZATION};
@@ -9,7 +10,7 @@ use portcullis_contract::model::{Found, Operation, Segments};
 use portcullis_core::head::{Head, Method};
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
-use portcullis_core::verdict::{Fault, Refusal, Stop};
+use portcullis_core::verdict::{Answer, Fault, Refusal, Stop};
 use portcullis_limits::Key;
 use portcullis_plan::access::{Access, Kinds};
 use portcullis_plan::api::{self, Api, ResponseMode};
@@ -23,7 +24,6 @@ pub struct Matched<'p> {
     operation: &'p Operation,
     policy: &'p api::Operation,
     segments: Segments,
-    place: (u16, u32),
     preflight: Option<Preflight>,
     certificate: bool,
     client: IpAddr,
@@ -135,6 +135,7 @@ pub fn find<'p>(head: &Head, passage: &'p Passage) -> Result<Matched<'p>, Stop> 
             }
             Err(refusal.into())
         }
+        None if !marked && let Some(answer) = told(head, candidates, passage) => Err(answer.into()),
         None if marked => Err(refuse(passage, Code::PathRefused, "encoded-delimiter-in-segment")),
         None => Err(refuse(passage, Code::OperationUndeclared, "path-undeclared")),
     }
@@ -160,16 +161,7 @@ fn matched<'p>(
     }
     passage.note(Gate::Route, "declared", Some(operation.at));
     let certificate = passage.handshake.client_cert.is_some();
-    Ok(Matched {
-        api,
-        operation,
-        policy,
-        segments,
-        place,
-        preflight,
-        certificate,
-        client: head.client().address,
-    })
+    Ok(Matched { api, operation, policy, segments, preflight, certificate, client: head.client().address })
 }
 
 /// A preflight is for the operation that it asks about (wire.md § 11).
@@ -211,6 +203,11 @@ fn offer<'p>(
         Some(found) => matched(head, passage, (index, api), found, Some(preflight)),
         None => Err(refuse(passage, Code::OriginRefused, "preflight-for-undeclared-method")),
     }
+}
+
+/// What the gateway itself tells of an API on this host.
+fn told(head: &Head, candidates: &[u16], passage: &Passage) -> Option<Answer> {
+    metadata::answer(head, candidates.iter().filter_map(|index| passage.plan.api(*index)), passage)
 }
 
 fn refuse(passage: &Passage, code: Code, reason: &'static str) -> Stop {

@@ -500,12 +500,14 @@ async fn greet<H: Handler>(
         }
         Some(built) => {
             let Some(shaking) = census.handshake(bounds.handshakes) else { return };
-            let Ok(Ok((sock, handshake))) = tokio::time::timeout(bounds.handshake, shake(tcp, built)).await
+            let Ok(Ok((sock, mut handshake))) =
+                tokio::time::timeout(bounds.handshake, shake(tcp, built)).await
             else {
                 census.handshake_failed();
                 return;
             };
             drop(shaking);
+            handshake.listener.clone_from(&live.plan.name);
             (sock, handshake.h2, handshake)
         }
     };

@@ -3,9 +3,10 @@
 //! rustls with aws-lc-rs through an explicit provider; there is no process default. No resumption where client
 //! certificates are asked for: a resumed connection would skip today's CRL and expiry (CVE-2025-23419).
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portcullis_plan::listen::{Certificate, ClientMode, Clients, Tls, TlsVersion};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -58,6 +59,35 @@ pub struct Handshake {
     pub client_cert: Option<CertificateDer<'static>>,
     /// Its subject alternative names.
     pub client_sans: Vec<San>,
+    /// What stood between it and the authority, DER.
+    pub client_chain: Vec<CertificateDer<'static>>,
+    /// The listener whose rules it was verified by.
+    pub listener: String,
+    /// When it was last verified, Unix seconds.
+    pub(crate) checked: Cell<i64>,
+}
+
+/// Seconds after which a client certificate on an open connection is verified again.
+const LOOK_AGAIN: i64 = 300;
+
+impl Handshake {
+    /// Whether the client certificate is still good: validity and revocation lists are looked at again on connections
+    /// older than five minutes, by the rules that are in force now. `now` in Unix seconds.
+    pub(crate) fn client_still_good(&self, clients: Option<&Clients>, now: i64) -> bool {
+        if now.saturating_sub(self.checked.get()) < LOOK_AGAIN {
+            return true;
+        }
+        let (Some(leaf), Some(clients), Ok(secs)) = (&self.client_cert, clients, u64::try_from(now)) else {
+            return false;
+        };
+        let now_there = UnixTime::since_unix_epoch(Duration::from_secs(secs));
+        let good = client_verifier(clients, &provider())
+            .is_ok_and(|verifier| verifier.verify_client_cert(leaf, &self.client_chain, now_there).is_ok());
+        if good {
+            self.checked.set(now);
+        }
+        good
+    }
 }
 
 /// A listener's TLS, ready for handshakes.
@@ -328,8 +358,9 @@ impl ClientCertVerifier for Named {
 
 /// The handshake's facts, once it is finished.
 pub(crate) fn facts(connection: &rustls::ServerConnection) -> Handshake {
-    let client_cert =
-        connection.peer_certificates().and_then(|chain| chain.first()).map(|c| c.clone().into_owned());
+    let mut chain = connection.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned());
+    let client_cert = chain.next();
+    let client_chain = chain.collect();
     let client_sans = client_cert.as_deref().and_then(x509::read).map(|facts| facts.sans).unwrap_or_default();
     Handshake {
         version: connection.protocol_version().and_then(|version| match version {
@@ -341,7 +372,10 @@ pub(crate) fn facts(connection: &rustls::ServerConnection) -> Handshake {
         group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
         h2: connection.alpn_protocol() == Some(b"h2"),
         sni: connection.server_name().map(str::to_ascii_lowercase),
+        checked: Cell::new(if client_cert.is_some() { unix_now() } else { 0 }),
         client_cert,
         client_sans,
+        client_chain,
+        listener: String::new(),
     }
 }

@@ -4,19 +4,31 @@ use http::header::AUTHORIZATION;
 use portcullis_core::head::Head;
 use portcullis_core::problem::Code;
 use portcullis_core::verdict::{Refusal, Stop};
+use portcullis_jose::message::{Label, TAG};
 use portcullis_plan::access::{Authenticate, Kinds};
 
 /// The credentials of one request, borrowed from its head.
 #[derive(Default)]
 pub(crate) struct Presented<'h> {
-    /// A token and its scheme.
-    pub(crate) token: Option<(Scheme, &'h str)>,
+    /// A token.
+    pub(crate) token: Option<Token<'h>>,
     /// An API key, from `Authorization: ApiKey` or its header.
     pub(crate) api_key: Option<&'h str>,
     /// `Signature-Input` and `Signature`, or `X-PC-Signature`.
     pub(crate) signature: Option<Signed>,
     /// An `Authorization` scheme that is not accepted anywhere (`Basic`, …).
     pub(crate) unsupported: bool,
+}
+
+/// A token as it was presented.
+#[derive(Clone, Copy)]
+pub(crate) struct Token<'h> {
+    /// Under which scheme.
+    pub(crate) scheme: Scheme,
+    /// The token.
+    pub(crate) text: &'h str,
+    /// The DPoP proof beside it.
+    pub(crate) proof: Option<&'h str>,
 }
 
 /// How a token was presented.
@@ -42,7 +54,7 @@ impl<'h> Presented<'h> {
     pub(crate) fn take(head: &'h Head, accepts: &Authenticate) -> Result<Self, Stop> {
         let mut presented = Self::default();
         if let Some(value) = head.single(AUTHORIZATION.as_str())? {
-            presented.authorization(value)?;
+            presented.authorization(value, head.single("dpop")?)?;
         }
         if let Some(policy) = &accepts.api_key
             && let Some(key) = head.single(&policy.header)?
@@ -53,7 +65,7 @@ impl<'h> Presented<'h> {
             presented.api_key = Some(key);
         }
         if accepts.signature.is_some() {
-            let message = head.header("signature-input").is_some() || head.header("signature").is_some();
+            let message = head.header("signature-input").is_some_and(is_ours);
             let pc1 = head.single("x-pc-signature")?.is_some();
             presented.signature = match (message, pc1) {
                 (true, true) => return Err(ambiguous("two-signature-schemes")),
@@ -71,7 +83,7 @@ impl<'h> Presented<'h> {
     }
 
     /// `scheme SP credential`; the scheme in any case, exactly one space (RFC 9110 § 11.6.2, stricter).
-    fn authorization(&mut self, value: &'h str) -> Result<(), Stop> {
+    fn authorization(&mut self, value: &'h str, proof: Option<&'h str>) -> Result<(), Stop> {
         let (scheme, credential) = value.split_once(' ').unwrap_or((value, ""));
         let kind =
             [("bearer", 0), ("dpop", 1), ("apikey", 2)].iter().find(|(n, _)| scheme.eq_ignore_ascii_case(n));
@@ -81,8 +93,8 @@ impl<'h> Presented<'h> {
             return Err(Refusal::new(Code::TokenInvalid, "authorization-shape").into());
         }
         match kind {
-            Some((_, 0)) => self.token = Some((Scheme::Bearer, credential)),
-            Some((_, 1)) => self.token = Some((Scheme::Dpop, credential)),
+            Some((_, 0)) => self.token = Some(Token { scheme: Scheme::Bearer, text: credential, proof }),
+            Some((_, 1)) => self.token = Some(Token { scheme: Scheme::Dpop, text: credential, proof }),
             Some(_) => self.api_key = Some(credential),
             None => self.unsupported = true,
         }
@@ -103,6 +115,12 @@ impl<'h> Presented<'h> {
         }
         kinds
     }
+}
+
+/// Signatures under other tags are other people's (RFC 9421 § 7.2.3). What cannot be read may be ours: it is refused
+/// where signatures are read.
+fn is_ours(input: &str) -> bool {
+    input.contains(TAG) || Label::read_all(&[input.as_bytes()]).is_err()
 }
 
 fn ambiguous(reason: &'static str) -> Stop {

@@ -6,13 +6,19 @@
 mod cache;
 mod chain;
 mod challenge;
+mod dpop;
 mod duty;
 mod extract;
+mod key;
+mod mtls;
+mod possession;
+mod signature;
 mod token;
 
 pub(crate) use cache::Cache;
 pub(crate) use challenge::insufficient_scope;
 pub use duty::Provisional;
+pub(crate) use signature::Verifiers;
 pub(crate) use token::Verified;
 
 use super::flood::{self, Calm};
@@ -21,7 +27,9 @@ use crate::passage::Passage;
 use crate::services::Services;
 use chain::Choice;
 use extract::Presented;
-use portcullis_core::caller::Caller;
+use http::HeaderValue;
+use http::header::DATE;
+use portcullis_core::caller::{Caller, Kind};
 use portcullis_core::head::Head;
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
@@ -29,6 +37,7 @@ use portcullis_core::verdict::{Refusal, Stop};
 use portcullis_plan::access::{Access, Alternative, Kinds};
 use std::ops::Deref;
 use std::rc::Rc;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Evidence: a caller whose proof was checked, or nobody where nobody is welcome by name.
 #[must_use]
@@ -88,6 +97,9 @@ pub async fn who<'p>(
 ) -> Result<Provisional<'p>, Stop> {
     let api = matched.api();
     let access = &matched.policy().access;
+    if api.authenticate.dpop_nonce {
+        dpop::offer_nonce(passage, services);
+    }
     let presented = Presented::take(head, &api.authenticate)?;
     if presented.unsupported {
         return refuse(Code::CredentialUnsupported, "authorization-scheme", head, matched, passage, services);
@@ -100,12 +112,20 @@ pub async fn who<'p>(
             Choice::Refuse(code, reason) => return refuse(code, reason, head, matched, passage, services),
         };
     let mut proofs: Vec<Proof> = Vec::with_capacity(1);
-    for kind in [Kinds::TOKEN, Kinds::API_KEY] {
+    let mut duty = None;
+    for kind in [Kinds::TOKEN, Kinds::API_KEY, Kinds::SIGNATURE, Kinds::CERTIFICATE] {
         if !kinds.contains(kind) {
             continue;
         }
-        let result = match (kind, presented.token) {
-            (Kinds::TOKEN, Some(token)) => token::verify(token, api, passage, services).await,
+        let result = match (kind, presented.token, presented.signature) {
+            (Kinds::TOKEN, Some(token), _) => token::verify(token, api, passage, services).await,
+            (Kinds::SIGNATURE, _, Some(scheme)) => {
+                signature::verify(scheme, head, matched, passage, services).await.map(|(proof, digests)| {
+                    duty = digests;
+                    proof
+                })
+            }
+            (Kinds::CERTIFICATE, ..) => mtls::verify(api, passage, services),
             _ => Err(Failure::refused(Code::CredentialUnsupported, "kind-not-verifiable")),
         };
         match result {
@@ -119,7 +139,7 @@ pub async fn who<'p>(
     let (caller, hash, decision) = combine(proofs, passage)?;
     passage.note(Gate::Identify, decision, alternative.map(|a| a.at));
     passage.saw_caller(&caller, hash);
-    Ok(Provisional::new(Identified { caller, alternative, kinds }, None))
+    Ok(Provisional::new(Identified { caller, alternative, kinds }, duty))
 }
 
 fn nobody<'p>(access: &'p Access, passage: &Passage) -> Identified<'p> {
@@ -169,7 +189,10 @@ fn combine(
             return Err(Refusal::new(Code::CredentialConflict, "tenants-disagree").into());
         }
         let mut both = (*caller).clone();
-        both.scopes = both.scopes.iter().filter(|s| other.has_scope(s)).cloned().collect();
+        // A certificate that grants nothing is a proof beside the others and takes nothing from them.
+        if other.kind != Kind::Certificate || !other.scopes.is_empty() {
+            both.scopes = both.scopes.iter().filter(|s| other.has_scope(s)).cloned().collect();
+        }
         both.tenant = both.tenant.or_else(|| other.tenant.clone());
         both.key = both.key.or_else(|| other.key.clone());
         caller = Rc::new(both);
@@ -191,8 +214,16 @@ fn refuse<'p>(
         flood::charge_failure(passage, services, head.client().address)?;
     }
     let mut refusal = Refusal::new(code, reason);
+    if code == Code::SignatureStale {
+        // So that a client can see that its clock is wrong.
+        let now = passage.now.secs();
+        refusal.members.push(("server_time", now.to_string()));
+        let since = Duration::from_secs(u64::try_from(now).unwrap_or(0));
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + since);
+        refusal.headers.extend(HeaderValue::try_from(date).ok().map(|date| (DATE, date)));
+    }
     if code.status() == 401 {
-        challenge::add(&mut refusal, matched.api(), &matched.policy().access);
+        challenge::add(&mut refusal, head, matched.api(), &matched.policy().access);
     }
     Err(refusal.into())
 }

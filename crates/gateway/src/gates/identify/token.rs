@@ -1,11 +1,11 @@
 //! Tokens in `Authorization`: JWTs of configured issuers (callers.md §§ 4–7).
 
 use super::cache::{TTL_S, TokenHash};
-use super::extract::Scheme;
-use super::{Failure, Proof};
+use super::extract::Token;
+use super::{Failure, Proof, possession};
 use crate::passage::Passage;
 use crate::services::Services;
-use portcullis_core::caller::{Binding, Caller, ClaimSource, Kind, Subject};
+use portcullis_core::caller::{Caller, ClaimSource, Kind, Subject};
 use portcullis_core::problem::Code;
 use portcullis_core::verdict::{Fault, Stop};
 use portcullis_jose::json::Pointer;
@@ -31,11 +31,12 @@ pub(crate) struct Verified {
 
 /// Verifies a JWT against the issuers of the API.
 pub(super) async fn verify(
-    (scheme, token): (Scheme, &str),
+    presented: Token<'_>,
     api: &Api,
     passage: &Passage,
     services: &Services,
 ) -> Result<Proof, Failure> {
+    let token = presented.text;
     // The shape decides, and nothing is tried twice: two dots are a JWT. Four are a JWE, which is refused outright.
     if token.bytes().filter(|b| *b == b'.').count() != 2 {
         return Err(Failure::token("not-a-jwt"));
@@ -49,13 +50,13 @@ pub(super) async fn verify(
             && !verified.claims.0.expired(now, verified.skew)
         {
             services.cache_hits.set(services.cache_hits.get().wrapping_add(1));
-            return proof(&verified, scheme, true);
+            return proof(&verified, presented, passage, services, true).await;
         }
         services.verified.borrow_mut().forget(&key);
     }
     let verified = Rc::new(judge(token, api, passage, services).await?);
     services.verified.borrow_mut().put(key, verified.clone());
-    proof(&verified, scheme, false)
+    proof(&verified, presented, passage, services, false).await
 }
 
 async fn judge(token: &str, api: &Api, passage: &Passage, services: &Services) -> Result<Verified, Failure> {
@@ -124,11 +125,14 @@ fn verified(
 }
 
 /// The binding is looked at on every use: a bound token is no bearer, and a bearer is not bound.
-fn proof(verified: &Verified, scheme: Scheme, cached: bool) -> Result<Proof, Failure> {
-    match (&verified.caller.binding, scheme) {
-        (Binding::None | Binding::Certificate(_), Scheme::Bearer) | (Binding::Dpop(_), Scheme::Dpop) => {}
-        _ => return Err(refused(Reason::Binding)),
-    }
+async fn proof(
+    verified: &Verified,
+    presented: Token<'_>,
+    passage: &Passage,
+    services: &Services,
+    cached: bool,
+) -> Result<Proof, Failure> {
+    possession::check(&verified.caller.binding, presented, passage, services).await?;
     Ok(Proof {
         caller: verified.caller.clone(),
         hash: verified.hash,
