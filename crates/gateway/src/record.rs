@@ -141,6 +141,9 @@ impl Drop for Pending {
         if seen.dropped_fields > 0 {
             services.shared.metrics.fields_dropped.inc_by(u64::from(seen.dropped_fields));
         }
+        if services.recorder.is_off() {
+            return;
+        }
         let caller = seen.caller;
         let key = caller.as_ref().and_then(|c| c.key.clone());
         let left =

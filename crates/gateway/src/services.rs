@@ -158,23 +158,3 @@ impl Random {
         out
     }
 }
-
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn print_sizes() {
-        use std::mem::size_of;
-        println!(
-            "passage {} seen {} line {} head {} matched {} input {} identified {} decision {} params {}",
-            size_of::<crate::passage::Passage>(),
-            size_of::<crate::passage::Seen>(),
-            size_of::<portcullis_telemetry::line::Line>(),
-            size_of::<portcullis_core::head::Head>(),
-            size_of::<crate::gates::route::Matched>(),
-            size_of::<crate::gates::intake::Input>(),
-            size_of::<crate::gates::identify::Identified>(),
-            size_of::<portcullis_limits::Decision>(),
-            size_of::<portcullis_contract::param::Parameters>()
-        );
-    }
-}

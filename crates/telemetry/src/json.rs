@@ -81,6 +81,11 @@ pub(crate) fn string(out: &mut Vec<u8>, value: &str) {
 /// marks and the marks that turn the direction of text are escaped: some readers split or reorder lines at them
 /// (CWE-117, CVE-2021-42574).
 pub(crate) fn escape(out: &mut Vec<u8>, value: &str) {
+    // Nearly every text is visible ASCII without anything to escape; this loop is vectorised.
+    if value.bytes().fold(true, |fine, b| fine & (b >= b' ') & (b < 0x7f) & (b != b'"') & (b != b'\\')) {
+        out.extend_from_slice(value.as_bytes());
+        return;
+    }
     let mut plain = 0;
     for (at, c) in value.char_indices() {
         if !is_hostile(c) {

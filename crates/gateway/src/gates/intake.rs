@@ -17,9 +17,10 @@ use http::header::ACCEPT_ENCODING;
 use portcullis_contract::body::MediaType;
 use portcullis_contract::body::form::FormBody;
 use portcullis_contract::body::text::{self, TextRules};
-use portcullis_contract::json::{self, Bounds, JsonProblem, Tape};
-use portcullis_contract::model::{BodyPlan, Operation};
+use portcullis_contract::json::{self, Bounds, JsonProblem, Keep, Tape};
+use portcullis_contract::model::{BodyPlan, Operation, ReadOnly, Unknown};
 use portcullis_contract::param::Parameters;
+use portcullis_contract::schema::CompiledSchema;
 use portcullis_contract::violation::{In, Place, Rule, Violation};
 use portcullis_core::head::Head;
 use portcullis_core::problem::Code;
@@ -48,12 +49,24 @@ pub struct Input<'p> {
 
 enum Judged {
     Nothing,
-    Json(Tape),
-    Lines(Vec<Tape>),
+    Json(Declared),
+    Lines(Vec<Declared>),
     Form(FormBody),
     Text(Bytes),
     Opaque(InBody),
     Upgrade(Offer),
+}
+
+/// A JSON text and what of it is declared: under `unknown: strip` and `read_only: strip` the rest stays behind.
+struct Declared {
+    tape: Tape,
+    keep: Option<Keep>,
+}
+
+impl Declared {
+    fn write(&self, out: &mut Vec<u8>) {
+        json::write(&self.tape, self.keep.as_ref(), out);
+    }
 }
 
 /// What is sent to the upstream as a body.
@@ -79,11 +92,15 @@ impl Input<'_> {
         let carry = match self.body {
             Judged::Nothing => Carry::Nothing,
             Judged::Upgrade(upgrade) => return (None, Carry::Nothing, Some(upgrade)),
-            Judged::Json(tape) => Carry::Buffered(written(&tape)),
-            Judged::Lines(tapes) => {
+            Judged::Json(declared) => {
+                let mut out = Vec::with_capacity(512);
+                declared.write(&mut out);
+                Carry::Buffered(out.into())
+            }
+            Judged::Lines(lines) => {
                 let mut out = Vec::new();
-                for tape in &tapes {
-                    json::write(tape, None, &mut out);
+                for line in &lines {
+                    line.write(&mut out);
                     out.push(b'\n');
                 }
                 Carry::Buffered(out.into())
@@ -106,7 +123,7 @@ impl Input<'_> {
             BindSource::Header(name) => parameter(In::Header, name),
             BindSource::Body(pointer) => {
                 let node = match &self.body {
-                    Judged::Json(tape) => tape.root().pointer(pointer)?,
+                    Judged::Json(declared) => declared.tape.root().pointer(pointer)?,
                     Judged::Form(form) => form.tape().root().pointer(pointer)?,
                     _ => return None,
                 };
@@ -116,12 +133,6 @@ impl Input<'_> {
             }
         }
     }
-}
-
-fn written(tape: &Tape) -> Bytes {
-    let mut out = Vec::with_capacity(512);
-    json::write(tape, None, &mut out);
-    out.into()
 }
 
 /// Reads what the operation declares, and nothing else. Consumes the provisional caller: whoever signed a digest is
@@ -135,9 +146,9 @@ pub async fn read<'p>(
     passage: &Passage,
 ) -> Result<(Input<'p>, Identified<'p>), Stop> {
     let operation = matched.operation();
-    let parameters = operation.parameters(head, matched.segments()).or_else(|violations| {
-        report_or_refuse(violations, matched, passage).map(|()| Parameters::default())
-    })?;
+    let parameters = operation
+        .parameters(head, matched.segments())
+        .map_err(|violations| violated(&violations, passage))?;
     if !accept::leaves_any(head.accept(), operation) {
         return Err(refuse(passage, Code::NotAcceptable, "accept"));
     }
@@ -240,7 +251,7 @@ fn judge(
                 report_or_refuse(schema.violations(&tape), matched, passage)?;
             }
             texts(&tape, rules, matched, passage)?;
-            Ok(Judged::Json(tape))
+            Ok(Judged::Json(declared(tape, schema, operation, passage)))
         }
         BodyPlan::NdJson(schema) => {
             let mut lines = Vec::new();
@@ -250,7 +261,7 @@ fn judge(
                     report_or_refuse(schema.violations(&tape), matched, passage)?;
                 }
                 texts(&tape, rules, matched, passage)?;
-                lines.push(tape);
+                lines.push(declared(tape, schema, operation, passage));
             }
             Ok(Judged::Lines(lines))
         }
@@ -277,6 +288,21 @@ fn judge(
         }
         BodyPlan::ByType(_) | BodyPlan::Opaque => Err(refuse(passage, Code::UnsupportedMediaType, "no-plan")),
     }
+}
+
+/// Mass assignment is not stopped by a schema that lets unknown names pass in order to strip them: they are stripped
+/// here, before anything is written.
+fn declared(tape: Tape, schema: &CompiledSchema, operation: &Operation, passage: &Passage) -> Declared {
+    let strips =
+        operation.request.unknown == Unknown::Strip || operation.request.read_only == ReadOnly::Strip;
+    if !strips {
+        return Declared { tape, keep: None };
+    }
+    let kept = schema.keep(&tape);
+    if kept.dropped > 0 {
+        passage.note(Gate::Intake, format!("stripped: {}", kept.names.join(", ")), Some(operation.at));
+    }
+    Declared { tape, keep: kept.keep }
 }
 
 fn bounds(operation: &Operation) -> Bounds {

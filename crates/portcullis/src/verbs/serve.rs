@@ -99,7 +99,12 @@ async fn reign(running: &Running, compile: &Compile, files: Vec<PathBuf>) -> Exi
     loop {
         tokio::select! {
             _ = hangup.recv() => reload(running, compile, &mut watch),
-            () = settled(&mut changes) => reload(running, compile, &mut watch),
+            () = settled(&mut changes) => {
+                // Other files live in these folders too; the log may be one of them.
+                if watch.changed() {
+                    reload(running, compile, &mut watch);
+                }
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -174,6 +179,17 @@ async fn settled(changes: &mut UnboundedReceiver<()>) {
 struct Watch {
     watcher: Option<notify::RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
+    files: Vec<PathBuf>,
+    seen: Vec<Print>,
+}
+
+/// What tells one state of a file from another: device, inode, size, time of change. Symlinks are followed.
+type Print = Option<(u64, u64, u64, i64, i64)>;
+
+fn print_of(file: &PathBuf) -> Print {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = std::fs::metadata(file).ok()?;
+    Some((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }
 
 impl Watch {
@@ -187,10 +203,17 @@ impl Watch {
         if watcher.is_err() {
             note::warn("watch.failed", "files are not watched; SIGHUP reloads", &[]);
         }
-        Self { watcher: watcher.ok(), folders: BTreeSet::new() }
+        Self { watcher: watcher.ok(), folders: BTreeSet::new(), files: Vec::new(), seen: Vec::new() }
+    }
+
+    /// Whether one of the files is another than it was when the plan was made.
+    fn changed(&self) -> bool {
+        self.files.iter().map(print_of).ne(self.seen.iter().copied())
     }
 
     fn on(&mut self, files: &[PathBuf]) {
+        self.files = files.to_vec();
+        self.seen = files.iter().map(print_of).collect();
         let Some(watcher) = &mut self.watcher else { return };
         for file in files {
             let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
