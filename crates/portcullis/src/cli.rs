@@ -36,6 +36,11 @@ pub(crate) enum Verb {
     /// Print the JSON Schema of portcullis.yaml, for completion in editors.
     #[command(after_help = "Example:\n  portcullis schema > portcullis.schema.json")]
     Schema(Schema),
+    /// Sign a request with a registered key, and print the header fields to send with it.
+    #[command(
+        after_help = "Examples:\n  portcullis sign POST https://api.example.com/v1/transfers --key-id 008j4ct4ank7f24s --secret-file billing.pch -d @transfer.json > signed\n  curl -H @signed --data-binary @transfer.json https://api.example.com/v1/transfers"
+    )]
+    Sign(Sign),
     /// Create, list, rotate and revoke API keys.
     #[command(
         after_help = "Example:\n  portcullis keys create --name billing --owner acme --api shop --scope orders.read"
@@ -145,6 +150,46 @@ pub(crate) struct Explain {
     /// Text or JSON.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+/// `sign`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("proof").required(true).args(["secret_file", "jwk"]))]
+pub(crate) struct Sign {
+    /// HTTP method.
+    pub(crate) method: String,
+    /// The URL exactly as it will be sent.
+    pub(crate) url: String,
+    /// Public id of the key (16 characters).
+    #[arg(long, value_name = "ID")]
+    pub(crate) key_id: String,
+    /// File with the signing secret (`pch_…`) of a key of kind `hmac`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// File with the private key (JWK: Ed25519 or P-256) of a key of kind `jwk`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) jwk: Option<PathBuf>,
+    /// How it is signed.
+    #[arg(long, value_enum, default_value_t = SignScheme::PortcullisV1)]
+    pub(crate) scheme: SignScheme,
+    /// Header fields that will be sent, as `Name: value`; they are printed too.
+    #[arg(long, short = 'H', value_name = "FIELD")]
+    pub(crate) header: Vec<String>,
+    /// Fields to cover besides what must be (`idempotency-key`).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cover: Vec<String>,
+    /// Body; `@FILE` reads a file. Without a `Content-Type` field it is JSON.
+    #[arg(long, short, value_name = "BODY")]
+    pub(crate) data: Option<String>,
+}
+
+/// Schemes of signed requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SignScheme {
+    /// HTTP Message Signatures (RFC 9421), the profile of this program.
+    PortcullisV1,
+    /// The simple scheme.
+    Pc1,
 }
 
 /// `init`.

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Verb::Explain(explain) => verbs::explain::run(&explain),
         Verb::Init(init) => verbs::init::run(&init),
         Verb::Schema(schema) => verbs::schema::run(&schema),
+        Verb::Sign(sign) => verbs::sign::run(&sign),
         Verb::Keys(keys) => verbs::keys::run(keys),
         Verb::Demo(demo) => {
             let json = demo.format == cli::Format::Json;

@@ -6,6 +6,7 @@ pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod schema;
 pub(crate) mod serve;
+pub(crate) mod sign;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;

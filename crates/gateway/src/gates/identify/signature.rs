@@ -143,7 +143,7 @@ impl<'h> Claim<'h> {
             }
             Self::Pc1(pc1) => {
                 let key = match verifier {
-                    Some(Verifier::Mac(key)) => Some(key),
+                    Some(Verifier::Mac(key)) => Some(&**key),
                     Some(Verifier::Public(_)) | None => None,
                 };
                 pc1.verify(key, &sealed.received)
@@ -196,7 +196,7 @@ fn can_verify(row: &KeyRow, policy: &SignaturePolicy, now: i64) -> bool {
 /// What a key's signatures are verified with, made once.
 pub(crate) enum Verifier {
     /// Of a key of kind `hmac`.
-    Mac(MacKey),
+    Mac(Box<MacKey>),
     /// Of a key of kind `jwk`.
     Public(Box<VerifyKey>),
 }
@@ -216,7 +216,7 @@ fn verifier(row: &KeyRow, services: &Services) -> Option<Rc<Verifier>> {
     let made = match &row.material {
         Material::Hmac { sealed } => {
             let secret = services.shared.store.keys().open_secret(row.id, sealed).ok()?;
-            Verifier::Mac(MacKey::new(secret.expose()))
+            Verifier::Mac(Box::new(MacKey::new(secret.expose())))
         }
         Material::Jwk { jwk, .. } => Verifier::Public(Box::new(partner_key(jwk.as_bytes()).ok()?)),
         Material::Bearer { .. } | Material::Purged { .. } => return None,
