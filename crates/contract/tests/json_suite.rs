@@ -1,6 +1,6 @@
 //! nst/JSONTestSuite, read in place: what must be accepted, what must be refused, and what may be either.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::path::PathBuf;
 

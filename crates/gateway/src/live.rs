@@ -127,6 +127,7 @@ fn key_policy(plan: &Plan, index: usize, issuer: &Issuer) -> KeyPolicy {
 
 /// What one request reads: cheap to clone within a worker thread, no shared counter touched.
 #[derive(Clone)]
+#[expect(clippy::redundant_allocation, reason = "a clone must not touch the counter that all threads share")]
 pub struct InForce(Rc<Arc<Live>>);
 
 impl InForce {

@@ -243,6 +243,7 @@ pub(crate) struct Keys {
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once, from the command line")]
 pub(crate) enum KeyVerb {
     /// Make a key. Its secret is the only thing on standard output, and is shown this once.
     Create(KeyCreate),

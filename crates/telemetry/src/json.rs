@@ -82,7 +82,7 @@ pub(crate) fn string(out: &mut Vec<u8>, value: &str) {
 /// (CWE-117, CVE-2021-42574).
 pub(crate) fn escape(out: &mut Vec<u8>, value: &str) {
     // Nearly every text is visible ASCII without anything to escape; this loop is vectorised.
-    if value.bytes().fold(true, |fine, b| fine & (b >= b' ') & (b < 0x7f) & (b != b'"') & (b != b'\\')) {
+    if value.bytes().fold(true, |fine, b| fine & (b' '..0x7f).contains(&b) & (b != b'"') & (b != b'\\')) {
         out.extend_from_slice(value.as_bytes());
         return;
     }

@@ -27,6 +27,7 @@ pub struct Reply {
 }
 
 /// What the upstream answered.
+#[expect(clippy::large_enum_variant, reason = "nearly every answer is the large one, and moves once")]
 pub(super) enum Answered {
     /// A response.
     Response(Response<UpstreamBody>),

@@ -169,12 +169,12 @@ fn accepted(matched: &Matched<'_>) -> Kinds {
     kinds
 }
 
+/// Caller, hash for the log, decision.
+type Combined = (Rc<Caller>, Option<[u8; 8]>, &'static str);
+
 /// Several members: tenants must agree, scopes are the intersection, the subject is the token's, else the key's
 /// (callers.md § 15, step 4).
-fn combine(
-    proofs: Vec<Proof>,
-    passage: &Passage,
-) -> Result<(Rc<Caller>, Option<[u8; 8]>, &'static str), Stop> {
+fn combine(proofs: Vec<Proof>, passage: &Passage) -> Result<Combined, Stop> {
     let mut proofs = proofs.into_iter();
     let Some(first) = proofs.next() else {
         return Err(Refusal::new(Code::CredentialUnsupported, "nothing-verified").into());
