@@ -11,6 +11,8 @@
 )]
 
 mod demo;
+mod frames;
 mod h2;
+mod hostile;
 mod reload;
 mod world;

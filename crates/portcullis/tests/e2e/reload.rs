@@ -4,6 +4,8 @@ use crate::h2::H2;
 use crate::world::{World, items, lines};
 use portcullis_testkit::program::Signal;
 use portcullis_testkit::{Answer, Connection, Latch, Program, Recorded, Upstream, request, send};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -334,7 +336,7 @@ async fn a_broken_configuration_changes_nothing_and_says_where_it_is_broken() {
     assert_eq!(world.line_of(&before)["portcullis.plan"], world.line_of(&after)["portcullis.plan"]);
     let metrics = world.admin("/metrics").await.text();
     assert!(
-        metrics.lines().any(|l| l.contains("plan_reloads") && l.contains("refused") && l.ends_with(" 1")),
+        metrics.lines().any(|l| l.contains("reloads_total") && l.contains("refused") && l.ends_with(" 1")),
         "{metrics}"
     );
     assert_eq!(world.admin("/readyz").await.status, 200, "{}", world.admin("/readyz").await.text());
@@ -389,11 +391,107 @@ async fn a_listener_is_added_and_removed_and_the_others_do_not_notice() {
     world.upstream.received(5).await.unwrap();
     put_in_force(&world, 3);
     assert!(idle.rest().await.unwrap().is_empty(), "an idle connection is closed without a word");
-    assert!(Connection::open(extra).await.is_err(), "nobody accepts there any more");
+    // Each worker closes a socket of its own; once the last has gone, nobody accepts there any more.
+    let refused = async { while Connection::open(extra).await.is_ok() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(10), refused)
+        .await
+        .expect("the address is free again");
     latch.release();
     let answer = busy.response().await.unwrap();
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert_eq!(answer.header("x-plan-1"), Some("1"), "finished by the plan that it began with");
     steady.write(&ask).await.unwrap();
     assert_eq!(steady.response().await.unwrap().header("x-plan-3"), Some("1"));
+}
+
+/// A handshake of its own, and the certificate that it was shown.
+async fn shown(address: SocketAddr, tls: Arc<rustls::ClientConfig>) -> (Connection, Vec<u8>) {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(tls).connect(name, stream).await.unwrap();
+    let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    (Connection::over(stream), leaf)
+}
+
+/// Handshakes and requests without a pause, on new and on kept connections, until told to stop.
+fn under_load(
+    address: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+    stop: Arc<AtomicBool>,
+) -> std::thread::JoinHandle<usize> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let ask = request("GET", "/items?limit=1", &[], b"");
+            let (mut kept, _) = shown(address, tls.clone()).await;
+            let mut answers = 0;
+            while !stop.load(Ordering::SeqCst) {
+                let (mut fresh, _) = shown(address, tls.clone()).await;
+                for connection in [&mut fresh, &mut kept] {
+                    connection.write(&ask).await.unwrap();
+                    let answer = connection.response().await.unwrap();
+                    assert_eq!(answer.status, 200);
+                    answers += 1;
+                    if answer.header("connection").is_some_and(|value| value == "close") {
+                        *connection = shown(address, tls.clone()).await.0;
+                    }
+                }
+            }
+            answers
+        })
+    })
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_a_hundred_times_under_load_and_a_broken_one_never() {
+    let config = plan(1).replace("cert.pem", "both.pem").replace("key.pem", "both.pem");
+    let world =
+        World::behind(Upstream::start_forgetful(|_| every_mark()), &config, &[("openapi.yaml", SPEC)]);
+    let (address, tls) = (world.secure(), world.tls(&[b"http/1.1"]));
+    let stop: Arc<AtomicBool> = Arc::default();
+    let load = under_load(address, tls.clone(), stop.clone());
+    let issue = || {
+        let certificate = world.authority.server(&["localhost"]);
+        let leaf = CertificateDer::from_pem_slice(certificate.cert_pem.as_bytes()).unwrap().to_vec();
+        (format!("{}{}", certificate.cert_pem, certificate.key_pem), leaf)
+    };
+    let mut last = Vec::new();
+    for number in 1..=100_usize {
+        let (pem, leaf) = issue();
+        world.program.dir().replace("both.pem", pem);
+        // Every tenth is found by the watcher alone.
+        if !number.is_multiple_of(10) {
+            world.program.signal(Signal::Hup).unwrap();
+        }
+        world.program.stderr_until(|text| reloads(text) == number).unwrap();
+        assert_eq!(shown(address, tls.clone()).await.1, leaf, "replacement {number}");
+        last = leaf;
+    }
+    let failed = |text: &str| text.matches("reload_failed\"").count();
+    let expired = world.authority.expired(&["localhost"]);
+    let (one, other) = (world.authority.server(&["localhost"]), world.authority.server(&["localhost"]));
+    for (number, (what, pem)) in [
+        ("garbage", "no certificate at all\n".to_owned()),
+        ("nothing", String::new()),
+        ("the key of another", format!("{}{}", one.cert_pem, other.key_pem)),
+        ("no key", one.cert_pem.clone()),
+        ("expired", format!("{}{}", expired.cert_pem, expired.key_pem)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.program.dir().replace("both.pem", pem);
+        world.program.signal(Signal::Hup).unwrap();
+        world.program.stderr_until(|text| failed(text) > number).unwrap();
+        assert_eq!(shown(address, tls.clone()).await.1, last, "{what}");
+    }
+    let (pem, leaf) = issue();
+    let before = reloads(&world.program.stderr());
+    world.program.dir().replace("both.pem", pem);
+    world.program.signal(Signal::Hup).unwrap();
+    world.program.stderr_until(|text| reloads(text) > before).unwrap();
+    assert_eq!(shown(address, tls.clone()).await.1, leaf, "the way back");
+    stop.store(true, Ordering::SeqCst);
+    let answers = load.join().unwrap();
+    assert!(answers > 200, "{answers} answers are no load");
 }

@@ -148,6 +148,7 @@ impl World {
         let key = Key::generate(Algorithm::Es256, "key-1");
         let authority = Authority::new();
         let certificate = authority.server(&["localhost", HOST]);
+        dir.write("both.pem", format!("{}{}", certificate.cert_pem, certificate.key_pem));
         dir.write("cert.pem", certificate.cert_pem);
         dir.write("key.pem", certificate.key_pem);
         dir.write("issuer.json", serde_json::json!({ "keys": [key.jwk()] }).to_string());
