@@ -2,7 +2,8 @@
 //!
 //! Rapid reset (CVE-2023-44487), MadeYouReset (CVE-2025-8671), floods of PING, SETTINGS, PRIORITY, CONTINUATION and
 //! empty DATA (CVE-2019-9512 and its kin, RUSTSEC-2024-0332, RUSTSEC-2026-0258). h2 has bounds of its own for some;
-//! these hold whatever its version.
+//! these hold whatever its version. h2 has no clock for a header block that never ends; the one of HTTP/1.1 heads runs
+//! here too.
 
 use std::io;
 use std::pin::Pin;
@@ -31,6 +32,9 @@ pub(crate) struct FrameCount {
     control: u32,
     continuations: u32,
     since: Option<Instant>,
+    /// A header block has begun and not ended; and whether the present frame ends it.
+    block: bool,
+    ends: bool,
 }
 
 impl FrameCount {
@@ -45,6 +49,8 @@ impl FrameCount {
             control: 0,
             continuations: 0,
             since: None,
+            block: false,
+            ends: false,
         }
     }
 
@@ -58,6 +64,9 @@ impl FrameCount {
                 if self.skip > 0 {
                     return false;
                 }
+            }
+            if std::mem::take(&mut self.ends) {
+                self.block = false;
             }
             let n = (9 - self.have).min(data.len());
             let (now, rest) = data.split_at_checked(n).unwrap_or((data, &[]));
@@ -81,6 +90,11 @@ impl FrameCount {
     fn frame(&mut self, kind: u8, flags: u8) -> bool {
         const END_STREAM: u8 = 1;
         const ACK: u8 = 1;
+        const END_HEADERS: u8 = 4;
+        if kind == 1 || kind == 9 {
+            self.block = true;
+            self.ends = flags & END_HEADERS != 0;
+        }
         if kind == 9 {
             self.continuations += 1;
             return self.continuations > CONTINUATIONS;
@@ -149,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for H2Guard<S> {
             }
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too many control frames")));
         }
+        me.slot.block(me.count.block);
         Poll::Ready(Ok(()))
     }
 }
@@ -215,5 +230,17 @@ mod tests {
             assert!(!run(20, &frame(1, 4, 9).repeat(100), step), "requests");
             assert!(run(20, &frame(9, 0, 9).repeat(17), step), "continuations");
         }
+    }
+
+    #[test]
+    fn a_header_block_is_open_until_its_last_byte() {
+        let whole = [vec![0; 24], frame(1, 0, 3), frame(9, 4, 3)].concat();
+        let mut count = FrameCount::new(20, 20);
+        for (at, byte) in whole.iter().enumerate() {
+            assert!(!count.flood(&[*byte]));
+            assert_eq!(count.block, (24 + 8..whole.len() - 1).contains(&at), "byte {at}");
+        }
+        count.flood(&frame(1, 4, 9));
+        assert!(!count.block, "a block in one frame");
     }
 }

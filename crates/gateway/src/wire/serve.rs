@@ -221,6 +221,14 @@ impl<H: Handler> Conn<H> {
         } else if now >= old {
             next = now + Duration::from_secs(1);
         }
+        // Other streams are no excuse; and there is no stream yet on which 408 could be said.
+        if let Some(since) = self.slot.block_since() {
+            let end = since + bounds.head;
+            if now >= end {
+                return Next::Close;
+            }
+            next = next.min(end);
+        }
         if self.active.get() > 0 {
             // A next head that has begun waits for this exchange, and its clock with it.
         } else if let Some(since) = self.slot.head_since() {

@@ -155,6 +155,8 @@ pub(crate) struct Slot {
     violation: Cell<Option<(u64, Rule)>>,
     body: Cell<Option<Rule>>,
     head_since: Cell<Option<Instant>>,
+    /// Since when a header block of HTTP/2 has been coming in.
+    block_since: Cell<Option<Instant>>,
     late: Cell<bool>,
     pub(crate) writes: Writes,
 }
@@ -224,6 +226,7 @@ impl Slot {
             violation: Cell::new(None),
             body: Cell::new(None),
             head_since: Cell::new(None),
+            block_since: Cell::new(None),
             late: Cell::new(false),
             writes: Writes::default(),
         }
@@ -240,6 +243,20 @@ impl Slot {
     }
 
     /// Since when a head is incomplete.
+    /// A header block of HTTP/2 is coming in, or none is.
+    pub(crate) fn block(&self, open: bool) {
+        match (open, self.block_since.get()) {
+            (true, None) => self.block_since.set(Some(Instant::now())),
+            (false, Some(_)) => self.block_since.set(None),
+            _ => {}
+        }
+    }
+
+    /// Since when, if one is.
+    pub(crate) fn block_since(&self) -> Option<Instant> {
+        self.block_since.get()
+    }
+
     pub(crate) fn head_since(&self) -> Option<Instant> {
         self.head_since.get()
     }
