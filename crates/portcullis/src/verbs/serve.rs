@@ -130,8 +130,14 @@ async fn reign(running: &Running, compile: &Compile, files: Vec<PathBuf>) -> Exi
 
 /// Compiles again. With an error the last good plan stays.
 fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
+    // Taken before the files are read: what changes in between counts as a change next time.
+    let prints = watch.prints();
     let outcome: Outcome = compile();
+    let known = outcome.files == watch.files;
     watch.on(&outcome.files);
+    if known {
+        watch.seen.clone_from(&prints);
+    }
     tell(&outcome.render(colour_of_errors()));
     let errors = outcome.count(Severity::Error);
     let Some(plan) = outcome.plan else {
@@ -140,7 +146,9 @@ fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
         note::error("plan.reload_failed", "the last good plan stays", &[("errors", errors.into())]);
         return;
     };
-    if plan.digest == running.shared.live.load().plan.digest {
+    // The digest is of what people write; a certificate or a key set that was replaced shows in its file alone.
+    let unchanged = known && watch.in_force.as_ref() == Some(&prints);
+    if unchanged && plan.digest == running.shared.live.load().plan.digest {
         running.shared.metrics.reload("unchanged");
         note::info("plan.unchanged", "nothing to put in force", &[("plan", (*plan.digest).into())]);
         return;
@@ -148,6 +156,7 @@ fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
     let digest = plan.digest.clone();
     match running.reload(plan) {
         Ok(difference) => {
+            watch.in_force = Some(prints);
             running.shared.metrics.reload("applied");
             for line in &difference {
                 tell(&format!("  {line}\n"));
@@ -181,6 +190,8 @@ struct Watch {
     folders: BTreeSet<PathBuf>,
     files: Vec<PathBuf>,
     seen: Vec<Print>,
+    /// The files of the plan in force, as they were before it was made; nothing until the first reload.
+    in_force: Option<Vec<Print>>,
 }
 
 /// What tells one state of a file from another: device, inode, size, time of change. Symlinks are followed.
@@ -203,17 +214,28 @@ impl Watch {
         if watcher.is_err() {
             note::warn("watch.failed", "files are not watched; SIGHUP reloads", &[]);
         }
-        Self { watcher: watcher.ok(), folders: BTreeSet::new(), files: Vec::new(), seen: Vec::new() }
+        Self {
+            watcher: watcher.ok(),
+            folders: BTreeSet::new(),
+            files: Vec::new(),
+            seen: Vec::new(),
+            in_force: None,
+        }
+    }
+
+    /// The files as they are now.
+    fn prints(&self) -> Vec<Print> {
+        self.files.iter().map(print_of).collect()
     }
 
     /// Whether one of the files is another than it was when the plan was made.
     fn changed(&self) -> bool {
-        self.files.iter().map(print_of).ne(self.seen.iter().copied())
+        self.prints() != self.seen
     }
 
     fn on(&mut self, files: &[PathBuf]) {
         self.files = files.to_vec();
-        self.seen = files.iter().map(print_of).collect();
+        self.seen = self.prints();
         let Some(watcher) = &mut self.watcher else { return };
         for file in files {
             let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
