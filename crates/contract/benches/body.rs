@@ -77,7 +77,8 @@ fn main() {
         let bounds = Bounds::default();
         let tape = scan(text, &bounds, [1, 2]).unwrap();
         assert!(request.is_valid(&tape), "{:?}", request.violations(&tape));
-        let spaced = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(text).unwrap()).unwrap();
+        let spaced =
+            serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(text).unwrap()).unwrap();
         let spaced_tape = scan(spaced.as_str(), &bounds, [1, 2]).unwrap();
         let wrong = text.replace("\"version\":7", "\"version\":\"7\",\"is_admin\":true");
         let wrong_tape = scan(wrong.as_str(), &bounds, [1, 2]).unwrap();
