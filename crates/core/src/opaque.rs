@@ -237,6 +237,20 @@ pub fn find(haystack: &[u8]) -> Option<Found> {
     None
 }
 
+/// As [`find`], but for API keys alone, and with the secret: for the one place that asks whether such a key exists.
+pub fn find_key(haystack: &[u8]) -> Option<ApiKey> {
+    let mut rest = haystack;
+    while let Some(at) = rest.windows(4).position(|w| w == b"pck_") {
+        rest = rest.get(at..)?;
+        let text = rest.get(..MAX_LEN).and_then(|head| std::str::from_utf8(head).ok());
+        if let Some(key) = text.and_then(|text| ApiKey::parse(text).ok()) {
+            return Some(key);
+        }
+        rest = rest.get(4..)?;
+    }
+    None
+}
+
 fn at_start(rest: &[u8]) -> Option<Found> {
     let head = |len: usize| rest.get(..len).and_then(|h| std::str::from_utf8(h).ok());
     if let Some(key) = head(MAX_LEN).and_then(|text| ApiKey::parse(text).ok()) {
@@ -435,6 +449,15 @@ mod tests {
             find(&[b"\xff\xffpcpc".as_slice(), PCH.as_bytes(), b"\xff"].concat()),
             Some(Found::Other(Kind::SigningSecret))
         );
+    }
+
+    #[test]
+    fn finds_a_whole_key_in_other_text() {
+        let found = find_key(format!("/orders?a=pck_live_&key={KEY}&b=1").as_bytes()).unwrap();
+        assert_eq!((found.id(), found.secret().expose()), (Id16::from_random(ID), &secret()));
+        for nothing in [&KEY[..74], "pck_", "", PCR] {
+            assert!(find_key(nothing.as_bytes()).is_none(), "{nothing}");
+        }
     }
 
     #[test]

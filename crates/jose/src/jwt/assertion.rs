@@ -47,6 +47,7 @@ pub fn client_assertion(
         now,
         skew: policy.skew,
         max_lifetime: i64::MAX,
+        exp_default: None,
         max_age: None,
         audience: Audience::Only(policy.audience),
         iat_required: false,

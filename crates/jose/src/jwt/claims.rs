@@ -28,6 +28,8 @@ pub(super) struct Rules<'p> {
     pub(super) now: i64,
     pub(super) skew: i64,
     pub(super) max_lifetime: i64,
+    /// What an absent `exp` stands for; nothing: it is required.
+    pub(super) exp_default: Option<i64>,
     pub(super) max_age: Option<i64>,
     pub(super) audience: Audience<'p>,
     pub(super) iat_required: bool,
@@ -55,7 +57,7 @@ impl Claims {
         let root = json.root();
         audience(root, &rules.audience)?;
         let skew = rules.skew.clamp(0, MAX_SKEW);
-        let exp = time(root, "exp", Reason::ClaimExp)?.ok_or(Reason::ClaimExp)?;
+        let exp = time(root, "exp", Reason::ClaimExp)?.or(rules.exp_default).ok_or(Reason::ClaimExp)?;
         let nbf = time(root, "nbf", Reason::ClaimNbf)?;
         let iat = time(root, "iat", Reason::ClaimIat)?;
         let latest = rules.now.saturating_add(skew);

@@ -6,10 +6,12 @@
 
 mod assertion;
 mod claims;
+mod introspection;
 mod openid;
 
 pub use assertion::{AssertionPolicy, client_assertion};
 pub use claims::Claims;
+pub use introspection::introspected;
 pub use openid::{IdTokenPolicy, LogoutPolicy, id_token, logout_token};
 
 use crate::alg::Algorithms;
@@ -78,6 +80,7 @@ impl Policy {
             now,
             skew: self.skew,
             max_lifetime: self.max_lifetime,
+            exp_default: None,
             max_age: self.max_age,
             audience: Audience::OneOf(&self.audiences),
             iat_required: false,
