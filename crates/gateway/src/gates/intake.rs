@@ -18,7 +18,7 @@ use portcullis_contract::body::MediaType;
 use portcullis_contract::body::form::FormBody;
 use portcullis_contract::body::text::{self, TextRules};
 use portcullis_contract::json::{self, Bounds, JsonProblem, Keep, Tape};
-use portcullis_contract::model::{BodyPlan, Operation, ReadOnly, Unknown};
+use portcullis_contract::model::{BodyPlan, Operation, ReadOnly, TextRule, Unknown};
 use portcullis_contract::param::Parameters;
 use portcullis_contract::schema::CompiledSchema;
 use portcullis_contract::violation::{In, Place, Rule, Violation};
@@ -246,11 +246,14 @@ fn judge(
     };
     match plan {
         BodyPlan::Json(schema) => {
+            let harmless = is_harmless(&bytes, rules);
             let tape = parse(bytes.into())?;
             if !schema.is_valid(&tape) {
                 report_or_refuse(schema.violations(&tape), matched, passage)?;
             }
-            texts(&tape, rules, matched, passage)?;
+            if !harmless {
+                texts(&tape, rules, matched, passage)?;
+            }
             Ok(Judged::Json(declared(tape, schema, operation, passage)))
         }
         BodyPlan::NdJson(schema) => {
@@ -307,6 +310,12 @@ fn declared(tape: Tape, schema: &CompiledSchema, operation: &Operation, passage:
 
 fn bounds(operation: &Operation) -> Bounds {
     Bounds { depth: operation.request.max_depth, values: operation.request.max_values, ..Bounds::default() }
+}
+
+/// Nothing that a rule about text could refuse: visible ASCII without an escape, and no rule about markup. Controls are
+/// the scanner's to refuse.
+fn is_harmless(bytes: &[u8], rules: TextRules) -> bool {
+    rules.markup == TextRule::None && bytes.iter().fold(true, |fine, b| fine & (*b < 0x7f) & (*b != b'\\'))
 }
 
 /// Strings that no upstream should see (contract.md § 10).
