@@ -18,6 +18,12 @@ pub enum Purpose {
     Upstream,
     /// An issuer's keys.
     Keys,
+    /// What an issuer says of an opaque token.
+    Introspection,
+    /// A signed webhook.
+    Webhook,
+    /// Mail to a relay.
+    Mail,
     /// Traces and metrics to a collector.
     Otlp,
 }

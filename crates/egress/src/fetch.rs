@@ -1,15 +1,13 @@
-//! A small bounded GET: for key sets and the like.
+//! A small bounded call: GET for key sets, POST for introspection and webhooks.
 //!
 //! No redirects, no cookies, no coded answers, one connection for one call.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::header;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::tls::{self, Trust};
@@ -43,7 +41,57 @@ pub struct Fetched {
     pub max_age: Option<u64>,
 }
 
+/// What a POST carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Post<'a> {
+    /// `Content-Type`.
+    pub content_type: &'a str,
+    /// Further header fields.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// An answer of any status.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Its status.
+    pub status: u16,
+    /// `Retry-After` in seconds, if it was a number.
+    pub retry_after: Option<u64>,
+    /// Its body.
+    pub body: Bytes,
+}
+
 impl Door {
+    /// `POST url`, under the rules of [`Door::fetch`]. The status is the caller's to judge; nothing is followed.
+    ///
+    /// # Errors
+    /// See [`EgressError`].
+    pub async fn post(
+        &self,
+        purpose: Purpose,
+        url: &str,
+        trust: Trust<'_>,
+        limits: FetchLimits,
+        post: Post<'_>,
+    ) -> Result<Answered, EgressError> {
+        let target = Target::parse(url)?;
+        let mut request = target
+            .request(Method::POST)
+            .header(header::CONTENT_TYPE, post.content_type)
+            .header(header::CONTENT_LENGTH, post.body.len());
+        for (name, value) in post.headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Full::new(Bytes::copy_from_slice(post.body)))
+            .map_err(|_| EgressError::Denied("the header fields"))?;
+        let answer = self.call(purpose, &target, trust, limits, request).await?;
+        let retry_after = answer.retry_after.and_then(|text| text.parse().ok());
+        Ok(Answered { status: answer.status.as_u16(), retry_after, body: answer.body })
+    }
+
     /// `GET url`, `https` against the public authorities or a private one; `http` on loopback only.
     ///
     /// # Errors
@@ -56,35 +104,52 @@ impl Door {
         limits: FetchLimits,
     ) -> Result<Fetched, EgressError> {
         let target = Target::parse(url)?;
+        let request =
+            target.request(Method::GET).body(Full::default()).map_err(|_| EgressError::Denied("the path"))?;
+        let answer = self.call(purpose, &target, trust, limits, request).await?;
+        if answer.status != StatusCode::OK {
+            return Err(EgressError::Status(answer.status.as_u16()));
+        }
+        let max_age = answer.cache_control.as_deref().and_then(max_age);
+        Ok(Fetched { body: answer.body, content_type: answer.content_type, max_age })
+    }
+
+    async fn call(
+        &self,
+        purpose: Purpose,
+        target: &Target<'_>,
+        trust: Trust<'_>,
+        limits: FetchLimits,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, EgressError> {
         let config = if target.tls {
             Some(tls::client_config(trust, None, &[b"http/1.1"]).map_err(|_| EgressError::Tls)?)
         } else {
             None
         };
-        tokio::time::timeout(limits.total, self.get(purpose, &target, config, limits))
-            .await
-            .map_err(|_| EgressError::Timeout)?
-    }
-
-    async fn get(
-        &self,
-        purpose: Purpose,
-        target: &Target<'_>,
-        config: Option<Arc<ClientConfig>>,
-        limits: FetchLimits,
-    ) -> Result<Fetched, EgressError> {
-        let tcp = self.dial(purpose, target.host, target.port, limits.connect).await?;
-        match config {
-            None => exchange(tcp, target, limits.body).await,
-            Some(config) => {
-                exchange(tls::handshake(config, target.host, tcp, limits.total).await?, target, limits.body)
-                    .await
+        let call = async {
+            let tcp = self.dial(purpose, target.host, target.port, limits.connect).await?;
+            match config {
+                None => exchange(tcp, request, limits.body).await,
+                Some(config) => {
+                    let tls = tls::handshake(config, target.host, tcp, limits.total).await?;
+                    exchange(tls, request, limits.body).await
+                }
             }
-        }
+        };
+        tokio::time::timeout(limits.total, call).await.map_err(|_| EgressError::Timeout)?
     }
 }
 
-async fn exchange<S>(io: S, target: &Target<'_>, limit: usize) -> Result<Fetched, EgressError>
+struct Answer {
+    status: StatusCode,
+    content_type: Option<String>,
+    cache_control: Option<String>,
+    retry_after: Option<String>,
+    body: Bytes,
+}
+
+async fn exchange<S>(io: S, request: Request<Full<Bytes>>, limit: usize) -> Result<Answer, EgressError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -94,24 +159,15 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(|_| EgressError::Protocol)?;
-    let request = hyper::Request::get(target.path)
-        .header(header::HOST, target.authority)
-        .header(header::ACCEPT, "application/json")
-        .header(header::ACCEPT_ENCODING, "identity")
-        .header(header::USER_AGENT, "portcullis")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| EgressError::Denied("the path"))?;
     let call = async {
         let response = sender.send_request(request).await.map_err(|_| EgressError::Protocol)?;
-        if response.status() != hyper::StatusCode::OK {
-            return Err(EgressError::Status(response.status().as_u16()));
-        }
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let status = response.status();
+        let text = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         if text(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Err(EgressError::Protocol);
         }
-        let content_type = text(header::CONTENT_TYPE).map(str::to_owned);
-        let max_age = text(header::CACHE_CONTROL).and_then(max_age);
+        let (content_type, cache_control) = (text(header::CONTENT_TYPE), text(header::CACHE_CONTROL));
+        let retry_after = text(header::RETRY_AFTER);
         let mut body = response.into_body();
         if usize::try_from(hyper::body::Body::size_hint(&body).lower()).map_or(true, |known| known > limit) {
             return Err(EgressError::TooLarge);
@@ -124,7 +180,7 @@ where
             }
             all.extend_from_slice(&data);
         }
-        Ok(Fetched { body: all.freeze(), content_type, max_age })
+        Ok(Answer { status, content_type, cache_control, retry_after, body: all.freeze() })
     };
     // The connection is driven here and not by a task of its own: it ends with the call.
     let mut connection = std::pin::pin!(connection);
@@ -158,6 +214,16 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    fn request(&self, method: Method) -> hyper::http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(self.path)
+            .header(header::HOST, self.authority)
+            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT_ENCODING, "identity")
+            .header(header::USER_AGENT, "portcullis")
+    }
+
     fn parse(url: &'a str) -> Result<Self, EgressError> {
         if url.len() > 2048 || !url.bytes().all(|b| matches!(b, 0x21..=0x7e) && !b"\\\"<>^`{|}#".contains(&b))
         {
@@ -244,6 +310,32 @@ mod tests {
         let coded = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}";
         assert_eq!(against(coded, limits).await.unwrap_err(), EgressError::Protocol);
         assert_eq!(against("", limits).await.unwrap_err(), EgressError::Timeout);
+    }
+
+    #[tokio::test]
+    async fn posts_once_and_follows_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let server = async move {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; 1024];
+            let n = peer.read(&mut seen).await.unwrap();
+            let answer =
+                "HTTP/1.1 307 Temporary\r\nlocation: /other\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno";
+            peer.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(seen[..n].to_vec()).unwrap()
+        };
+        let post = Post { content_type: "text/plain", headers: &[("webhook-id", "msg_1")], body: b"hello" };
+        let door = Door::new();
+        let call = door.post(Purpose::Webhook, &url, Trust::Public, FetchLimits::default(), post);
+        let (answer, seen) = tokio::join!(call, server);
+        let answer = answer.unwrap();
+        assert_eq!((answer.status, answer.retry_after, &answer.body[..]), (307, Some(7), &b"no"[..]));
+        assert!(seen.starts_with("POST /hook HTTP/1.1\r\n") && seen.ends_with("\r\n\r\nhello"), "{seen}");
+        assert!(seen.contains("webhook-id: msg_1\r\n") && seen.contains("content-length: 5\r\n"), "{seen}");
+        let bad = Post { content_type: "text/plain", headers: &[("a", "b\r\nc: d")], body: b"" };
+        let refused = door.post(Purpose::Webhook, &url, Trust::Public, FetchLimits::default(), bad).await;
+        assert!(matches!(refused, Err(EgressError::Denied(_))));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 mod dial;
 mod fetch;
+mod mail;
 pub mod tls;
 
 pub use dial::{Door, EgressError, Purpose};
-pub use fetch::{FetchLimits, Fetched};
+pub use fetch::{Answered, FetchLimits, Fetched, Post};
+pub use mail::{Login, Mail, MailError, Relay};
