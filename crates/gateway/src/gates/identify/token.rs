@@ -24,6 +24,7 @@ pub(crate) struct Verified {
     hash: Option<[u8; 8]>,
     claims: Arc<TokenClaims>,
     issuer: Arc<IssuerKeys>,
+    issuer_index: usize,
     epoch: u64,
     skew: i64,
     until: i64,
@@ -42,11 +43,11 @@ pub(super) async fn verify(
         return Err(Failure::token("not-a-jwt"));
     }
     let now = passage.now.secs();
-    let key = cache_key(token, &api.authenticate.jwt);
+    let key = cache_key(token, api);
     let cached = services.verified.borrow_mut().get(&key);
     if let Some(verified) = cached {
         if now < verified.until
-            && verified.issuer.epoch() == verified.epoch
+            && verified.keys_are_in_force(passage)
             && !verified.claims.0.expired(now, verified.skew)
         {
             services.cache_hits.set(services.cache_hits.get().wrapping_add(1));
@@ -74,14 +75,14 @@ async fn judge(token: &str, api: &Api, passage: &Passage, services: &Services) -
         result = portcullis_jose::jwt::access_token(now, &policy.policy, &loaded.set, token);
     }
     let claims = result.map_err(refused)?;
-    Ok(verified(
-        claims,
-        &policy.policy,
-        &api.principal,
-        (issuer.url.clone(), keys.clone()),
-        loaded.epoch,
-        (now, services),
-    ))
+    let from =
+        Origin { issuer: issuer.url.clone(), index: policy.issuer, keys: keys.clone(), epoch: loaded.epoch };
+    let verified = verified(claims, &policy.policy, &api.principal, from, (now, services));
+    if verified.caller.subject.is_none() && verified.caller.client.is_none() {
+        // Nobody could be counted, bound to an object, or found again in the log.
+        return Err(refused(Reason::ClaimSub));
+    }
+    Ok(verified)
 }
 
 /// One issuer needs no choice; among several, `iss` selects by byte equality and for nothing else.
@@ -95,14 +96,22 @@ fn select<'p>(unverified: &Unverified<'_>, policies: &'p [JwtPolicy]) -> Result<
     }
 }
 
+/// Whose keys verified a token.
+struct Origin {
+    issuer: Arc<str>,
+    index: usize,
+    keys: Arc<IssuerKeys>,
+    epoch: u64,
+}
+
 fn verified(
     claims: Claims,
     policy: &Policy,
     principal: &Principal,
-    (issuer, keys): (Arc<str>, Arc<IssuerKeys>),
-    epoch: u64,
+    from: Origin,
     (now, services): (i64, &Services),
 ) -> Verified {
+    let Origin { issuer, index, keys, epoch } = from;
     let claims = Arc::new(TokenClaims(claims));
     let id = claims.text_at(&principal.id).map(|id| Arc::<str>::from(&*id));
     let client = claims.0.client().cloned();
@@ -121,7 +130,16 @@ fn verified(
     };
     let until = claims.0.exp().saturating_add(policy.skew).min(now.saturating_add(TTL_S));
     let hash = caller.subject.as_ref().map(|s| services.shared.hash_subject(s));
-    Verified { caller: Rc::new(caller), hash, claims, issuer: keys, epoch, skew: policy.skew, until }
+    Verified {
+        caller: Rc::new(caller),
+        hash,
+        claims,
+        issuer: keys,
+        issuer_index: index,
+        epoch,
+        skew: policy.skew,
+        until,
+    }
 }
 
 /// The binding is looked at on every use: a bound token is no bearer, and a bearer is not bound.
@@ -140,11 +158,25 @@ async fn proof(
     })
 }
 
-/// The policies are in the key, so that a lax route cannot warm a strict one.
-fn cache_key(token: &str, policies: &[JwtPolicy]) -> TokenHash {
+impl Verified {
+    /// The issuer's keys are the very set that verified the token: a set that was replaced, in its cache or by a
+    /// reload, ends what it verified.
+    fn keys_are_in_force(&self, passage: &Passage) -> bool {
+        self.issuer.epoch() == self.epoch
+            && passage.plan.issuer(self.issuer_index).is_some_and(|(_, keys)| Arc::ptr_eq(keys, &self.issuer))
+    }
+}
+
+/// The policies are in the key, so that a lax route cannot warm a strict one; and so is the reading of the claims, for
+/// two APIs may call the same token by different names.
+fn cache_key(token: &str, api: &Api) -> TokenHash {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    for policy in policies {
+    for policy in &api.authenticate.jwt {
         context.update(&policy.policy_id.to_le_bytes());
+    }
+    for pointer in [&*api.principal.id, api.principal.tenant.as_deref().unwrap_or_default()] {
+        context.update(pointer.as_bytes());
+        context.update(&[0]);
     }
     context.update(token.as_bytes());
     let mut key = [0; 32];
