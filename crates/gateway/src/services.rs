@@ -25,6 +25,8 @@ pub struct Shared {
     pub live: ArcSwap<Live>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// The origin of the clock that never goes back or jumps; all threads share it.
+    pub began: Instant,
     /// Counters of the limits.
     pub limits: Table,
     /// Requests under way.
@@ -82,8 +84,7 @@ impl Services {
     /// For one worker thread.
     pub fn new(shared: Arc<Shared>, pool: Rc<Pool>, dry: bool) -> Self {
         let in_force = RefCell::new(InForce::new(shared.live.load_full()));
-        // The origin of this worker's monotonic clock.
-        let began = Instant::now();
+        let began = shared.began;
         let (counters, recorder) = (shared.metrics.worker(), shared.log.recorder());
         Self {
             shared,
@@ -118,6 +119,12 @@ impl Services {
     /// Microseconds on a clock that never goes back.
     pub fn ticks(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The time that limits live in, in microseconds. Not the time of day: a clock that jumps forward and is set back
+    /// would stop every bucket from filling until the jump is over.
+    pub fn limit_time(&self) -> i64 {
+        i64::try_from(self.ticks()).unwrap_or(i64::MAX)
     }
 
     /// Random bytes that nobody can predict.

@@ -70,6 +70,7 @@ pub(crate) fn shared(
     let shared = Shared {
         live: arc_swap::ArcSwap::from_pointee(live),
         clock,
+        began: std::time::Instant::now(),
         limits: Table::new(if dry { 0 } else { DEFAULT_SLOTS }, random()?),
         concurrency: Concurrency::new(),
         flight: flight()?,

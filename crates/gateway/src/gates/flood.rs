@@ -35,7 +35,7 @@ pub fn weather(
     if !credentialed {
         asks.extend(address);
     }
-    let verdict = services.shared.limits.decide(passage.now.micros(), &asks);
+    let verdict = services.shared.limits.decide(services.limit_time(), &asks);
     settle(&verdict, &asks, passage, Gate::Flood)?;
     match matched.preflight() {
         Some(preflight) => Err(Answer::from(preflight).into()),
@@ -47,7 +47,7 @@ pub fn weather(
 /// a valid credential from the same address is still served.
 pub(super) fn charge_failure(passage: &Passage, services: &Services, address: IpAddr) -> Result<(), Stop> {
     let asks = address_asks(&passage.plan.flood, services, address, 1);
-    let verdict = services.shared.limits.decide(passage.now.micros(), &asks);
+    let verdict = services.shared.limits.decide(services.limit_time(), &asks);
     settle(&verdict, &asks, passage, Gate::Flood)
 }
 

@@ -55,7 +55,7 @@ pub fn spend(
     if let (Some(bucket), Some(tenant)) = (quota.tenant_for(plan), name.tenant) {
         asks.push(Ask { bucket, key: limits.key(bucket, &[tenant.as_bytes()]), cost: quota.cost });
     }
-    let verdict = limits.decide(passage.now.micros(), &asks);
+    let verdict = limits.decide(services.limit_time(), &asks);
     settle(&verdict, &asks, passage, Gate::Quota)?;
     let under_way = enter(matched, services)?;
     Ok(Receipt { under_way })
