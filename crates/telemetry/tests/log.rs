@@ -174,14 +174,14 @@ fn no_line_can_be_forged_and_no_field_smuggled() {
 fn a_line_tells_everything() {
     let hand = Hand::default();
     let log = Log::open(Sink::Writer(Box::new(hand.clone())), Format::Ecs, 8).unwrap();
-    log.recorder().record(line(1_234, "req-1"));
+    log.recorder().record(line(1_234, "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"));
     assert!(log.close(PATIENCE));
     let lines = hand.lines();
     let got = |name: &str| lines[0].get(name).cloned().unwrap_or_default();
     for (name, want) in [
         ("@timestamp", "2026-01-01T00:00:00.001234Z"),
         ("http.request.id", "019b76da-a800-7707-8707-070707070707"),
-        ("portcullis.client_request_id", "req-1"),
+        ("portcullis.client_request_id", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"),
         ("trace.id", "abababababababababababababababab"),
         ("source.ip", "2001:db8::1"),
         ("portcullis.caller", "key"),
@@ -200,7 +200,7 @@ fn a_line_tells_everything() {
     assert_eq!(got("portcullis.limits"), serde_json::json!(["key 0 refused", "user 5"]));
     assert_eq!(
         got("portcullis.decisions"),
-        serde_json::json!(["route matchedreq-1 req-1:14", "flood admitted"])
+        serde_json::json!(["route matchedf81d4fae-7dec-11d0-a765-00a0c91e6bf6 f81d4fae-7dec-11d0-a765-00a0c91e6bf6:14", "flood admitted"])
     );
     // All fields but the two of the line that announces a loss.
     assert_eq!(lines[0].len(), FIELDS.len() - 2);
