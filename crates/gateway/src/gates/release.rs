@@ -195,7 +195,8 @@ fn filtered(
     let kept = schema.keep(&tape);
     if kept.dropped > 0 {
         passage.seen().dropped_fields += kept.dropped;
-        passage.note(Gate::Release, format!("dropped: {}", kept.names.join(", ")), Some(content.at));
+        let names: Vec<&str> = kept.names.iter().map(|name| loggable(name)).collect();
+        passage.note(Gate::Release, format!("dropped: {}", names.join(", ")), Some(content.at));
     }
     if mode == ResponseMode::Report {
         return Ok(bytes);
@@ -210,6 +211,15 @@ fn filtered(
             Ok(out.into())
         }
     }
+}
+
+/// A name that the upstream used, for the log: of an object that is a map, names are values, and may be secrets.
+fn loggable(name: &str) -> &str {
+    let word = name.len() <= 32
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && name.bytes().filter(u8::is_ascii_digit).count() <= 3;
+    if word { name } else { "(not a plain name)" }
 }
 
 fn scrubber() -> Option<&'static Scrubber> {
@@ -322,7 +332,7 @@ fn upstream_refused(status: u16, reason: &'static str, headers: &HeaderMap, pass
     let mut refusal = Refusal::new(Code::UpstreamRefused, reason);
     refusal.status = Some(status);
     for name in [RETRY_AFTER, http::header::WWW_AUTHENTICATE] {
-        if let Some(value) = headers.get(&name) {
+        if let Some(value) = headers.get(&name).filter(|value| release_headers::may_accompany(&name, value)) {
             refusal.headers.insert(name, value.clone());
         }
     }

@@ -264,6 +264,13 @@ const FAMILIES: [&str; 9] = [
     "x-sendfile",
 ];
 
+/// Whether a field of an answer that is replaced may stand on what replaces it: readable, and no challenge of a
+/// scheme that authenticates a connection.
+pub(super) fn may_accompany(name: &HeaderName, value: &HeaderValue) -> bool {
+    let text = value.to_str();
+    text.is_ok_and(|text| name != header::WWW_AUTHENTICATE || !names_connection_scheme(text))
+}
+
 /// NTLM and Negotiate authenticate a connection, and ours are shared.
 fn names_connection_scheme(challenges: &str) -> bool {
     challenges
