@@ -508,14 +508,19 @@ async fn floods_of_http2_frames_end_their_connection_alone() {
 }
 
 /// A ClientHello of an old version, as `openssl s_client -tls1` would send it.
-fn client_hello(version: [u8; 2], padding: usize) -> Vec<u8> {
+pub(crate) fn client_hello(version: [u8; 2], name: &[u8], padding: usize) -> Vec<u8> {
     let mut hello = version.to_vec();
     hello.extend([7; 32]);
     hello.push(0);
     // TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_RC4_128_SHA.
     hello.extend([0, 6, 0xc0, 0x13, 0, 0x2f, 0, 5, 1, 0]);
-    let mut extensions = vec![0, 0, 0, 14, 0, 12, 0, 0, 9];
-    extensions.extend(b"localhost");
+    let mut extensions = vec![0, 0];
+    for more in [5, 3] {
+        extensions.extend(u16::try_from(name.len() + more).unwrap().to_be_bytes());
+    }
+    extensions.push(0);
+    extensions.extend(u16::try_from(name.len()).unwrap().to_be_bytes());
+    extensions.extend(name);
     // supported_groups, ec_point_formats.
     extensions.extend([0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0]);
     if padding > 0 {
@@ -542,11 +547,11 @@ async fn old_tls_huge_hellos_and_the_wrong_protocol_get_no_handshake() {
     let world = World::with(CONFIG, echo);
     let innocent = Innocent::start(&world);
     for (name, bytes) in [
-        ("SSL 3.0", client_hello([3, 0], 0)),
-        ("TLS 1.0", client_hello([3, 1], 0)),
-        ("TLS 1.1", client_hello([3, 2], 0)),
-        ("TLS 1.2 with CBC and RC4 alone", client_hello([3, 3], 0)),
-        ("a hello above 16 KiB", client_hello([3, 3], 40_000)),
+        ("SSL 3.0", client_hello([3, 0], b"localhost", 0)),
+        ("TLS 1.0", client_hello([3, 1], b"localhost", 0)),
+        ("TLS 1.1", client_hello([3, 2], b"localhost", 0)),
+        ("TLS 1.2 with CBC and RC4 alone", client_hello([3, 3], b"localhost", 0)),
+        ("a hello above 16 KiB", client_hello([3, 3], b"localhost", 40_000)),
         ("plain HTTP", request("GET", "/items", &[], b"")),
         ("SSL 2.0", vec![0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10]),
         ("noise", (0..2_000_u32).map(|n| u8::try_from(n * 37 % 251).unwrap()).collect()),
@@ -566,7 +571,7 @@ async fn old_tls_huge_hellos_and_the_wrong_protocol_get_no_handshake() {
         }
     }
     // TLS on the plain port is no HTTP.
-    let answer = send(world.public(), &client_hello([3, 3], 0)).await.unwrap();
+    let answer = send(world.public(), &client_hello([3, 3], b"localhost", 0)).await.unwrap();
     is_problem(&answer, 400, "malformed-request");
     // TLS 1.2 and 1.3 as they should be.
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {

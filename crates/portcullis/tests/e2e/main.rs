@@ -10,9 +10,11 @@
     reason = "tests fail by panicking"
 )]
 
+mod callers_signed;
 mod demo;
 mod frames;
 mod h2;
 mod hostile;
 mod reload;
+mod secrets;
 mod world;
