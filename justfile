@@ -35,6 +35,10 @@ schema:
 bench *options:
     cargo xtask bench {{options}}
 
+# other people's clients and issuers against the program
+conformance:
+    cargo xtask conformance
+
 # licences and advisories of the dependencies
 deny:
     cargo deny check

@@ -38,6 +38,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("downstream", &["jose"]),
     ("testkit", &[]),
     ("shop", &[]),
+    ("signing-example", &[]),
     ("bench", &["testkit"]),
 ];
 

@@ -1,6 +1,7 @@
 //! `cargo xtask VERB`: everything about this repository that is not the program itself.
 
 mod bench;
+mod conformance;
 mod floors;
 mod process;
 mod schema;
@@ -17,6 +18,7 @@ cargo xtask VERB
                   with FILTER only the tests whose name contains it
   tidy            the table of floors, banned dependencies, text rules, links in the documentation
   schema          write portcullis.schema.json and the generated pages of docs/reference anew
+  conformance     other people's clients and issuers against the program (needs node and npm)
   bench           measure against nginx, HAProxy and Envoy, and write docs/reference/performance.md
                   (--seconds N per round, --rounds N, --only NAME[,NAME], --dry or --only leave the page alone;
                   --micro: the micro benches of the crates instead)
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ["test", filter] => test::some(filter),
         ["tidy"] => tidy::run(),
         ["schema"] => schema::write(),
+        ["conformance"] => conformance::run(),
         ["bench", rest @ ..] => bench::run_with(rest),
         [] | ["help" | "--help" | "-h"] => say(HELP),
         _ => say(HELP).and(Err("no such verb".to_owned())),

@@ -1,10 +1,11 @@
 //! Certificates for tests: an authority of one's own, and what it issues.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    serials: AtomicU64,
 }
 
 /// A certificate with its key, both PEM.
@@ -23,6 +25,7 @@ pub struct Certificate {
     pub cert_pem: String,
     /// The private key, PKCS #8.
     pub key_pem: String,
+    serial: u64,
 }
 
 impl Authority {
@@ -34,7 +37,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "Portcullis test authority");
         let key = KeyPair::generate().expect("a key can be generated");
         let certificate = params.self_signed(&key).expect("an authority can sign itself");
-        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
+        Self { pem: certificate.pem(), issuer: Issuer::new(params, key), serials: AtomicU64::new(1_000) }
     }
 
     /// Its certificate.
@@ -52,6 +55,38 @@ impl Authority {
         self.issue(names, ExtendedKeyUsagePurpose::ClientAuth, None)
     }
 
+    /// A client certificate that names its holder by a URI.
+    pub fn client_uri(&self, uri: &str) -> Certificate {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("a URI is ASCII"))];
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, None)
+    }
+
+    /// A client certificate that has expired.
+    pub fn expired_client(&self, names: &[&str]) -> Certificate {
+        self.issue(names, ExtendedKeyUsagePurpose::ClientAuth, Some((2001, 2002)))
+    }
+
+    /// A revocation list with these certificates, PEM, good for a long time.
+    pub fn revoked(&self, certificates: &[&Certificate]) -> String {
+        let revoked = |certificate: &&Certificate| RevokedCertParams {
+            serial_number: SerialNumber::from(certificate.serial),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(2099, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: certificates.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).expect("the authority can sign a list");
+        list.pem().expect("a list can be written")
+    }
+
     /// A server certificate that has expired.
     pub fn expired(&self, names: &[&str]) -> Certificate {
         self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, Some((2001, 2002)))
@@ -64,7 +99,17 @@ impl Authority {
         years: Option<(i32, i32)>,
     ) -> Certificate {
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let mut params = CertificateParams::new(names).expect("the names are valid");
+        self.sign(CertificateParams::new(names).expect("the names are valid"), purpose, years)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        purpose: ExtendedKeyUsagePurpose,
+        years: Option<(i32, i32)>,
+    ) -> Certificate {
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
         params.extended_key_usages = vec![purpose];
         if let Some((from, to)) = years {
             params.not_before = rcgen::date_time_ymd(from, 1, 1);
@@ -72,7 +117,7 @@ impl Authority {
         }
         let key = KeyPair::generate().expect("a key can be generated");
         let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign");
-        Certificate { cert_pem: certificate.pem(), key_pem: key.serialize_pem() }
+        Certificate { cert_pem: certificate.pem(), key_pem: key.serialize_pem(), serial }
     }
 
     /// A client that trusts this authority and nothing else.
@@ -117,6 +162,11 @@ impl Default for Authority {
 }
 
 impl Certificate {
+    /// The leaf, DER.
+    pub fn leaf(&self) -> Vec<u8> {
+        self.der().0.first().expect("a chain has a leaf").to_vec()
+    }
+
     fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let chain = CertificateDer::pem_slice_iter(self.cert_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()

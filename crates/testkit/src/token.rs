@@ -1,6 +1,6 @@
 //! Keys and tokens, honest and forged.
 
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer as _, Curve25519SeedBin, EcPrivateKeyBin};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
@@ -84,6 +84,25 @@ impl Key {
         jwk["use"] = json!("sig");
         jwk["alg"] = json!(self.algorithm.name());
         jwk
+    }
+
+    /// Its private half, for clients that read a JWK: Ed25519 and P-256 alone.
+    pub fn private_jwk(&self) -> Option<Value> {
+        let d = match &self.pair {
+            Pair::Rsa(_) => return None,
+            Pair::Ec(pair) => {
+                let d: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().expect("the key was generated");
+                b64(d.as_ref())
+            }
+            Pair::Ed(pair) => {
+                let seed = pair.seed().expect("the key was generated");
+                let d: Curve25519SeedBin<'_> = seed.as_be_bytes().expect("a seed is 32 bytes");
+                b64(d.as_ref())
+            }
+        };
+        let mut jwk = self.jwk();
+        jwk["d"] = json!(d);
+        Some(jwk)
     }
 
     /// The public key as SubjectPublicKeyInfo: what the RS256-to-HS256 confusion uses as its secret.

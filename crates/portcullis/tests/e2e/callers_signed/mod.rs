@@ -1,0 +1,10 @@
+//! Signed requests, DPoP proofs and client certificates against the real program.
+
+mod certificates;
+mod clients;
+mod dpop;
+mod draft;
+mod gate;
+mod pc1;
+mod signatures;
+mod together;

@@ -1,0 +1,572 @@
+//! `portcullis-v1` (callers.md § 9), attack by attack.
+
+use super::draft::{BODY, Draft, With, mac, nonce, sha256, sha512};
+use super::gate::{
+    BEARER, DEPRECATED, ED25519, ELSEWHERE, EXPIRED, Gate, HMAC, HOST, NO_SCOPE, ONE_OPERATION, OTHER,
+    OTHER_API, OTHER_SECRET, P256, PENDING, REVOKED, SECRET, SUSPENDED, TEST_ENV, told,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use portcullis_testkit::idp::unix_now;
+use portcullis_testkit::program::Signal;
+use portcullis_testkit::{Connection, send};
+
+const OK: &str = "200";
+
+#[tokio::test]
+async fn a_signed_request_passes_and_nothing_of_the_signature_goes_on() {
+    let gate = Gate::new().await;
+    assert_eq!(Draft::post().sign().told(&gate).await, OK);
+    assert_eq!(Draft::get("/v1/items/7").sign().told(&gate).await, OK);
+    let seen = gate.upstream.received(2).await.unwrap();
+    for one in &seen {
+        for name in ["signature", "signature-input", "content-digest", "x-pc-signature", "authorization"] {
+            assert_eq!(one.header(name), None, "{name}");
+        }
+    }
+    // The gateway rewrites the upstream's URL; the sender signed the public one.
+    assert!(seen[0].target.starts_with("/behind/"), "{}", seen[0].target);
+}
+
+#[tokio::test]
+async fn keys_of_partners_sign_too() {
+    let gate = Gate::new().await;
+    let ed = Draft::post().key(ED25519).parameter("alg", "\"ed25519\"");
+    assert_eq!(ed.sign_with(With::Key(&gate.ed25519)).told(&gate).await, OK);
+    let ec = Draft::post().key(P256).parameter("alg", "\"ecdsa-p256-sha256\"");
+    assert_eq!(ec.sign_with(With::Key(&gate.p256)).told(&gate).await, OK);
+    // `alg` not the key's: it never selects one.
+    for (id, alg, with) in [
+        (ED25519, "ecdsa-p256-sha256", With::Key(&gate.p256)),
+        (ED25519, "hmac-sha256", With::Mac(SECRET)),
+        (P256, "ed25519", With::Key(&gate.ed25519)),
+        (HMAC, "ed25519", With::Key(&gate.ed25519)),
+        (HMAC, "ecdsa-p256-sha256", With::Mac(SECRET)),
+    ] {
+        let draft = Draft::post().key(id).parameter("alg", &format!("\"{alg}\"")).nonce(&nonce());
+        assert_eq!(draft.sign_with(with).told(&gate).await, "signature-invalid", "{id} {alg}");
+    }
+    for alg in ["\"none\"", "\"HMAC-SHA256\"", "\"rsa-pss-sha512\"", "hmac-sha256", "1"] {
+        let draft = Draft::post().parameter("alg", alg);
+        assert_eq!(draft.sign().told(&gate).await, "signature-malformed", "{alg}");
+    }
+}
+
+#[tokio::test]
+async fn an_exact_replay_is_refused_also_after_kill_9_and_restart() {
+    let mut gate = Gate::new().await;
+    let request = Draft::post().sign();
+    assert_eq!(request.told(&gate).await, OK);
+    assert_eq!(request.told(&gate).await, "signature-replay");
+    gate.kill_and_restart();
+    assert_eq!(request.told(&gate).await, "signature-replay");
+    assert_eq!(Draft::post().sign().told(&gate).await, OK, "a new one passes");
+}
+
+#[tokio::test]
+async fn a_lost_memory_refuses_what_may_have_been_seen() {
+    let mut gate = Gate::new().await;
+    let request = Draft::post().sign();
+    assert_eq!(request.told(&gate).await, OK);
+    gate.program.signal(Signal::Kill).unwrap();
+    gate.program.finish().unwrap();
+    for name in ["replay.db", "replay.db-wal", "replay.db-shm"] {
+        let _ = std::fs::remove_file(gate.dir().path().join("store").join(name));
+    }
+    gate.start_again();
+    assert_eq!(request.told(&gate).await, "signature-stale");
+    assert_eq!(Draft::post().sign().told(&gate).await, "signature-stale", "for thirty seconds, nobody new");
+}
+
+#[tokio::test]
+async fn of_64_parallel_replays_exactly_one_passes() {
+    let gate = Gate::new().await;
+    let bytes = Draft::post().sign().bytes();
+    let mut connections = Vec::new();
+    for _ in 0..64 {
+        connections.push(Connection::open(gate.public()).await.unwrap());
+    }
+    // All but the last byte, everywhere; then the last bytes at once.
+    let (most, last) = bytes.split_at(bytes.len() - 1);
+    for connection in &mut connections {
+        connection.write(most).await.unwrap();
+    }
+    for connection in &mut connections {
+        connection.write(last).await.unwrap();
+    }
+    let mut passed = 0;
+    for connection in &mut connections {
+        let response = connection.response().await.unwrap();
+        match told(&response) {
+            (200, _) => passed += 1,
+            (401, code) => assert_eq!(code, "signature-replay"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(passed, 1);
+    assert_eq!(gate.upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn time_is_a_window() {
+    let gate = Gate::new().await;
+    let now = unix_now();
+    for (created, expected) in [
+        ((now - 295).to_string(), OK),
+        ((now + 25).to_string(), OK),
+        ((now - 301).to_string(), "signature-stale"),
+        ((now + 33).to_string(), "signature-stale"),
+        ("0".to_owned(), "signature-stale"),
+        ("-5".to_owned(), "signature-stale"),
+        (format!("{now}.5"), "signature-malformed"),
+        ("9223372036854775808".to_owned(), "signature-malformed"),
+        (format!("\"{now}\""), "signature-malformed"),
+        ("?1".to_owned(), "signature-malformed"),
+    ] {
+        let draft = Draft::post().parameter("created", &created);
+        assert_eq!(draft.sign().told(&gate).await, expected, "{created}");
+    }
+    assert_eq!(Draft::post().without("created").sign().told(&gate).await, "signature-malformed");
+    let expires = |at: u64| Draft::post().parameter("expires", &at.to_string()).sign();
+    assert_eq!(expires(now + 60).told(&gate).await, OK);
+    assert_eq!(expires(now - 1).told(&gate).await, "signature-stale");
+    assert_eq!(expires(now + 400).told(&gate).await, "signature-malformed");
+
+    let stale = Draft::post().parameter("created", "1000000000").sign().send(&gate).await;
+    assert!(stale.json()["server_time"].as_u64().unwrap().abs_diff(now) < 60, "{}", stale.text());
+    assert!(stale.header("date").unwrap().ends_with("GMT"));
+    assert!(stale.header("accept-signature").unwrap().contains("tag=\"portcullis-v1\""));
+}
+
+#[tokio::test]
+async fn nonces() {
+    let gate = Gate::new().await;
+    for bad in [
+        "\"aaaaaaaaaaaaaaa\"".to_owned(),
+        format!("\"{}\"", "a".repeat(65)),
+        "\"\"".to_owned(),
+        "\"aaaaaaaaaaaaaaa a\"".to_owned(),
+        "\"aaaaaaaaaaaaaaa.\"".to_owned(),
+        "%\"aaaaaaaaaaaaaaa%c3%a9\"".to_owned(),
+        "1234567890123456".to_owned(),
+        ":YWFhYWFhYWFhYWFhYWFhYQ==:".to_owned(),
+    ] {
+        let told = Draft::post().parameter("nonce", &bad).sign().told(&gate).await;
+        assert_eq!(told, "signature-malformed", "{bad}");
+    }
+    assert_eq!(Draft::post().without("nonce").sign().told(&gate).await, "signature-malformed");
+    // Nonces of one key are nothing to another.
+    let nonce = "one-nonce-for-two-keys";
+    assert_eq!(Draft::post().nonce(nonce).sign().told(&gate).await, OK);
+    let other = Draft::post().nonce(nonce).key(OTHER).sign_with(With::Mac(OTHER_SECRET));
+    assert_eq!(other.told(&gate).await, OK);
+    // Without a right MAC nothing is burnt.
+    let nonce = "a-nonce-of-a-stranger";
+    let wrong = Draft::post().nonce(nonce).sign_with(With::Mac([1; 32]));
+    assert_eq!(wrong.told(&gate).await, "signature-invalid");
+    assert_eq!(Draft::post().nonce(nonce).sign().told(&gate).await, OK);
+}
+
+#[tokio::test]
+async fn the_body_is_the_signed_one() {
+    let gate = Gate::new().await;
+    let other = br#"{"amount":9999,"to":"acct_7"}"#;
+    assert_eq!(Draft::post().sign().body(other).told(&gate).await, "signature-digest");
+    let refused = Draft::post().sign().body(other).send(&gate).await;
+    assert!(refused.header("accept-signature").is_some());
+    let redigested = Draft::post().sign().body(other).field("Content-Digest", &sha256(other));
+    assert_eq!(redigested.told(&gate).await, "signature-invalid");
+    // Not covered.
+    let bare = ["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\""];
+    let uncovered = Draft::post().cover(&bare);
+    assert_eq!(uncovered.sign().told(&gate).await, "signature-coverage");
+    assert_eq!(uncovered.clone().also("\"content-type\"").sign().told(&gate).await, "signature-coverage");
+    assert_eq!(uncovered.also("\"content-digest\"").sign().told(&gate).await, "signature-coverage");
+    // A body that nobody announced: chunked, and no digest at all.
+    let chunked = Draft::with_body("POST", "/v1/transfers", "application/json", b"").cover(&bare).sign();
+    let chunked = chunked.field("Transfer-Encoding", "chunked").field("Content-Digest", "");
+    let mut bytes = chunked.bytes();
+    bytes.extend_from_slice(b"2\r\n{}\r\n0\r\n\r\n");
+    assert_eq!(told(&send(gate.public(), &bytes).await.unwrap()), (401, "signature-coverage".to_owned()));
+    // Several digests.
+    let two = |a: &str, b: &str| Draft::post().field("Content-Digest", &format!("{a}, {b}")).sign();
+    assert_eq!(two(&sha256(BODY), &sha512(BODY)).told(&gate).await, OK);
+    assert_eq!(two(&sha512(BODY), "md5=:AAAA:").told(&gate).await, OK);
+    assert_eq!(two(&sha256(BODY), &sha512(b"other")).told(&gate).await, "signature-digest");
+    assert_eq!(two(&sha256(b"other"), &sha512(BODY)).told(&gate).await, "signature-digest");
+    assert_eq!(two(&sha256(BODY), &sha256(BODY)).told(&gate).await, "signature-digest");
+    for only in ["md5=:AAAA:", "x", "sha-256=:AAAA:", "sha-256"] {
+        let told = Draft::post().field("Content-Digest", only).sign().told(&gate).await;
+        assert_eq!(told, "signature-digest", "{only}");
+    }
+    // The digest is of what is sent, before content decoding: and coded bodies are not taken at all.
+    let gzip = Draft::post().field("Content-Encoding", "gzip").sign();
+    assert_eq!(gzip.told(&gate).await, "unsupported-encoding");
+    // An empty body with a digest is checked too.
+    let empty =
+        |digest: &str| Draft::get("/v1/items/7").field("Content-Digest", digest).also("\"content-digest\"");
+    assert_eq!(empty(&sha256(b"")).sign().told(&gate).await, OK);
+    assert_eq!(empty(&sha256(b"x")).sign().told(&gate).await, "signature-digest");
+    assert_eq!(gate.upstream.requests().len(), 3, "nothing else went on");
+}
+
+#[tokio::test]
+async fn an_opaque_body_is_read_to_its_end_before_any_of_it_goes_on() {
+    let gate = Gate::new().await;
+    let bytes: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let draft = Draft::with_body("PUT", "/v1/files/a", "application/octet-stream", &bytes);
+    assert_eq!(draft.sign().told(&gate).await, OK);
+    assert_eq!(gate.upstream.received(1).await.unwrap()[0].message.body, bytes);
+    let mut other = bytes;
+    *other.last_mut().unwrap() ^= 1;
+    let again = Draft::with_body("PUT", "/v1/files/a", "application/octet-stream", b"");
+    let again = again.field("Content-Digest", &sha256(b"something else")).sign().body(&other);
+    assert_eq!(again.told(&gate).await, "signature-digest");
+    assert_eq!(gate.upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn expect_100_continue_is_answered_here_and_the_upstream_sees_nothing_of_a_wrong_body() {
+    let gate = Gate::new().await;
+    let request =
+        Draft::post().sign().body(br#"{"amount":9999,"to":"acct_7"}"#).field("Expect", "100-continue");
+    let bytes = request.bytes();
+    let head = bytes.len() - request.body.len();
+    let mut connection = Connection::open(gate.public()).await.unwrap();
+    connection.write(&bytes[..head]).await.unwrap();
+    assert_eq!(connection.any_response().await.unwrap().status, 100);
+    connection.write(&bytes[head..]).await.unwrap();
+    assert_eq!(told(&connection.response().await.unwrap()), (401, "signature-digest".to_owned()));
+    assert_eq!(gate.upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn covered_fields_stay_as_they_were() {
+    let gate = Gate::new().await;
+    let draft = || Draft::post().field("X-Batch", "first").also("\"x-batch\"");
+    assert_eq!(draft().sign().told(&gate).await, OK);
+    assert_eq!(draft().sign().field("X-Batch", "second").told(&gate).await, "signature-invalid");
+    assert_eq!(draft().sign().field("X-Batch", "").told(&gate).await, "signature-coverage");
+    assert_eq!(draft().sign().field("X-Batch", " first ").told(&gate).await, OK, "trimmed");
+    // Equal names: added twice, and in another order.
+    let list = || {
+        let mut draft = Draft::post().also("\"accept\"");
+        for value in ["application/json", "application/problem+json"] {
+            draft.fields.push(("Accept".to_owned(), value.to_owned()));
+        }
+        draft
+    };
+    assert_eq!(list().sign().told(&gate).await, OK);
+    let joined = list().sign().field("Accept", "application/json, application/problem+json");
+    assert_eq!(joined.told(&gate).await, OK, "one line or two is the same list");
+    let swapped = list().sign().field("Accept", "application/problem+json, application/json");
+    assert_eq!(swapped.told(&gate).await, "signature-invalid");
+    assert_eq!(list().sign().add("Accept", "*/*").told(&gate).await, "signature-invalid");
+}
+
+#[tokio::test]
+async fn path_and_query_are_those_on_the_wire() {
+    let gate = Gate::new().await;
+    let signed = |target: &str| Draft::get(target).sign();
+    assert_eq!(signed("/v1/items/%41").told(&gate).await, OK, "what is sent is signed");
+    assert_eq!(signed("/v1/items/a?dry=%2F&dry=+&b=%20").told(&gate).await, OK);
+    for (from, to, told) in [
+        ("/v1/items/a%2Fb", "/v1/items/a/b", "operation-undeclared"),
+        ("/v1/items/a", "/v1/items//a", "path-refused"),
+        ("/v1/items/a", "/v1/./items/a", "path-refused"),
+        ("/v1/items/a", "/v1/items/a/", "operation-undeclared"),
+        ("/v1/items/%41", "/v1/items/A", "signature-invalid"),
+        ("/v1/items/A", "/v1/items/%41", "signature-invalid"),
+        ("/v1/items/a", "/v1/items/b", "signature-invalid"),
+        ("/v1/items/a?dry=1&b=2", "/v1/items/a?b=2&dry=1", "signature-invalid"),
+        ("/v1/items/a?b=1+2", "/v1/items/a?b=1%202", "signature-invalid"),
+        ("/v1/items/a?dry=1", "/v1/items/a?dry=1&dry=1", "signature-invalid"),
+        ("/v1/items/a?dry=1", "/v1/items/a", "signature-invalid"),
+        ("/v1/items/a", "/v1/items/a?dry=1", "signature-invalid"),
+        // RFC 9421 § 2.2.7: an absent query and an empty one are one value.
+        ("/v1/items/a", "/v1/items/a?", OK),
+    ] {
+        assert_eq!(signed(from).target(to).told(&gate).await, told, "{from} {to}");
+    }
+    // The other way to cover the target.
+    let whole = |target: &str| Draft::get(target).cover(&["\"@method\"", "\"@target-uri\""]).sign();
+    assert_eq!(whole("/v1/items/a?b=1").told(&gate).await, OK);
+    assert_eq!(whole("/v1/items/a?b=1").target("/v1/items/a?b=2").told(&gate).await, "signature-invalid");
+    // The authority is the one that was asked for.
+    let elsewhere = signed("/v1/items/a").field("Host", "other.example.com");
+    assert_eq!(elsewhere.told(&gate).await, "signature-invalid");
+    let spelled = Draft::get("/v1/items/a").sign().field("Host", "API.example.com:80");
+    assert_eq!(spelled.told(&gate).await, OK, "lower case, and without the scheme's own port");
+}
+
+#[tokio::test]
+async fn coverage_is_never_less_than_must_be() {
+    let gate = Gate::new().await;
+    let get = |cover: &[&str]| Draft::get("/v1/items/a").cover(cover).sign();
+    for cover in [
+        &[][..],
+        &["\"@method\""],
+        &["\"@authority\"", "\"@path\"", "\"@query\""],
+        &["\"@method\"", "\"@authority\"", "\"@path\""],
+        &["\"@method\"", "\"@path\"", "\"@query\""],
+        &["\"@method\"", "\"@request-target\"", "\"@authority\""],
+        &["\"@method\";req", "\"@authority\"", "\"@path\"", "\"@query\""],
+        &["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\"", "\"@status\""],
+        &["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\"", "\"@new\""],
+        &["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\"", "\"@query-param\";name=\"b\""],
+        &["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\"", "\"host\";tr"],
+        &["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\"", "\"host\";req"],
+        &["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\"", "\"x-absent\""],
+    ] {
+        assert_eq!(get(cover).told(&gate).await, "signature-coverage", "{cover:?}");
+    }
+    let twice = get(&["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\"", "\"@method\""]);
+    assert_eq!(twice.told(&gate).await, "signature-malformed");
+    // Authorization is covered wherever it stands, and what the API's `cover` names.
+    let gate = Gate::with(|config| {
+        config.replace("[portcullis-v1, pc1]", "[portcullis-v1], cover: [idempotency-key]")
+    })
+    .await;
+    assert_eq!(Draft::post().sign().told(&gate).await, "signature-coverage");
+    let keyed = Draft::post().field("Idempotency-Key", "k-1");
+    assert_eq!(keyed.sign().told(&gate).await, "signature-coverage", "there, and not signed");
+    assert_eq!(Draft::post().also("\"idempotency-key\"").sign().told(&gate).await, "signature-coverage");
+    assert_eq!(keyed.also("\"idempotency-key\"").sign().told(&gate).await, OK);
+}
+
+#[tokio::test]
+async fn parameters_in_every_order_and_unknown_ones_pass_when_so_signed() {
+    let gate = Gate::new().await;
+    let mut order = vec![0, 1, 2, 3, 4];
+    let mut connection = Connection::open(gate.public()).await.unwrap();
+    for _ in 0..120 {
+        next_permutation(&mut order);
+        let mut draft = Draft::get("/v1/items/a");
+        draft.parameters = order.iter().map(|at| draft.parameters[*at].clone()).collect();
+        connection.write(&draft.sign().bytes()).await.unwrap();
+        assert_eq!(told(&connection.response().await.unwrap()).0, 200, "{order:?}");
+    }
+    let unknown = Draft::get("/v1/items/a").parameter("x-new", "(1)");
+    assert_eq!(unknown.sign().told(&gate).await, "signature-malformed", "no inner list among parameters");
+    let mut unknown = Draft::get("/v1/items/a").parameter("x-new", "\"yes\"");
+    unknown.parameters.insert(0, "flag".to_owned());
+    assert_eq!(unknown.sign().told(&gate).await, OK);
+    // Sent in another order than signed.
+    let mut request = Draft::get("/v1/items/a").sign();
+    let input = request.value("signature-input").replace(";alg=\"hmac-sha256\"", "");
+    request = request.field("Signature-Input", &format!("{input};alg=\"hmac-sha256\""));
+    assert_eq!(request.told(&gate).await, "signature-invalid");
+}
+
+/// Knuth's algorithm L, round and round.
+fn next_permutation(order: &mut [usize]) {
+    let Some(at) = (1..order.len()).rev().find(|at| order[at - 1] < order[*at]) else {
+        order.reverse();
+        return;
+    };
+    let with = (at..order.len()).rev().find(|with| order[*with] > order[at - 1]).unwrap();
+    order.swap(at - 1, with);
+    order[at..].reverse();
+}
+
+#[tokio::test]
+async fn labels() {
+    let gate = Gate::new().await;
+    let one = Draft::get("/v1/items/a").sign();
+    let input = one.value("signature-input").to_owned();
+    let signature = one.value("signature").to_owned();
+    let second = Draft::get("/v1/items/a").sign();
+    let (input2, signature2) = (
+        second.value("signature-input").replacen("sig1", "sig2", 1),
+        second.value("signature").replacen("sig1", "sig2", 1),
+    );
+    let with = |input: &str, signature: &str| {
+        one.clone().field("Signature-Input", input).field("Signature", signature)
+    };
+    let foreign = "other=(\"@method\");created=1;tag=\"web-bot-auth\"";
+    for (name, input, signature, expected) in [
+        ("repeated label", format!("{input}, {input}"), signature.clone(), "signature-malformed"),
+        ("repeated signature", input.clone(), format!("{signature}, {signature}"), "signature-malformed"),
+        (
+            "two with our tag",
+            format!("{input}, {input2}"),
+            format!("{signature}, {signature2}"),
+            "signature-malformed",
+        ),
+        ("only in Signature-Input", input.clone(), "sig9=:AAAA:".to_owned(), "signature-malformed"),
+        ("no Signature", input.clone(), String::new(), "signature-malformed"),
+        ("no Signature-Input", String::new(), signature.clone(), "signature-missing"),
+        ("only another tag", foreign.to_owned(), "other=:AAAA:".to_owned(), "signature-missing"),
+        ("no label at all", "sig1=()".to_owned(), "sig1=:AAAA:".to_owned(), "signature-missing"),
+        ("unreadable", "sig1=(".to_owned(), signature.clone(), "signature-malformed"),
+        ("a string for a signature", input.clone(), "sig1=\"AAAA\"".to_owned(), "signature-malformed"),
+        (
+            "a repeated parameter",
+            format!("{input};alg=\"hmac-sha256\""),
+            signature.clone(),
+            "signature-malformed",
+        ),
+        (
+            "a repeated tag",
+            format!("{input};tag=\"portcullis-v1\""),
+            signature.clone(),
+            "signature-malformed",
+        ),
+    ] {
+        assert_eq!(with(&input, &signature).told(&gate).await, expected, "{name}");
+    }
+    let hundred: Vec<String> = (0..100).map(|n| format!("s{n}=(\"@method\");tag=\"x\"")).collect();
+    let told = with(&format!("{}, {input}", hundred.join(", ")), &signature).told(&gate).await;
+    assert_eq!(told, "signature-malformed");
+    // Signatures of others beside ours are theirs.
+    let beside = with(&format!("{foreign}, {input}"), &format!("other=:AAAA:, {signature}"));
+    assert_eq!(beside.told(&gate).await, OK);
+}
+
+#[tokio::test]
+async fn a_mac_is_32_bytes_in_one_spelling() {
+    let gate = Gate::new().await;
+    let draft = Draft::get("/v1/items/a");
+    let mac = draft.signature(With::Mac(SECRET));
+    let with = |bytes: &[u8]| draft.sign().field("Signature", &format!("sig1=:{}:", STANDARD.encode(bytes)));
+    let hex: String = mac.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(with(&mac[..31]).told(&gate).await, "signature-invalid");
+    assert_eq!(with(&[mac.as_slice(), &[0]].concat()).told(&gate).await, "signature-invalid");
+    assert_eq!(with(&[]).told(&gate).await, "signature-invalid");
+    assert_eq!(with(hex.as_bytes()).told(&gate).await, "signature-invalid");
+    let text = draft.sign().field("Signature", &format!("sig1={hex}"));
+    assert_eq!(text.told(&gate).await, "signature-malformed");
+    let unpadded = STANDARD.encode(&mac).trim_end_matches('=').to_owned();
+    let unpadded = draft.sign().field("Signature", &format!("sig1=:{unpadded}:"));
+    assert_eq!(unpadded.told(&gate).await, "signature-malformed");
+    assert_eq!(with(&mac).told(&gate).await, OK, "and the nonce was not burnt");
+}
+
+#[tokio::test]
+async fn keys_that_do_not_work_are_one_thing_to_a_stranger() {
+    let gate = Gate::new().await;
+    let with = |id: &str| Draft::post().key(id).sign();
+    for id in ["zzzzzzzzzzzzzzzz", "short", "../../dev/null", REVOKED, SUSPENDED, PENDING, BEARER, TEST_ENV] {
+        let response = with(id).send(&gate).await;
+        assert_eq!(told(&response), (401, "signature-invalid".to_owned()), "{id}");
+        assert_eq!(response.json()["detail"], serde_json::Value::Null);
+    }
+    // Expired: told, but only to one who has the secret.
+    assert_eq!(with(EXPIRED).told(&gate).await, "key-expired");
+    let guess = Draft::post().key(EXPIRED).sign_with(With::Mac([1; 32]));
+    assert_eq!(guess.told(&gate).await, "signature-invalid");
+    assert_eq!(with(ELSEWHERE).told(&gate).await, "key-not-allowed");
+    assert_eq!(with(OTHER_API).told(&gate).await, "key-not-allowed");
+    assert_eq!(with(ONE_OPERATION).told(&gate).await, OK);
+    let item = Draft::get("/v1/items/a").key(ONE_OPERATION).sign();
+    assert_eq!(item.told(&gate).await, "key-not-allowed");
+    assert_eq!(with(NO_SCOPE).told(&gate).await, "scope-missing");
+}
+
+#[tokio::test]
+async fn a_deprecated_key_signs_and_everybody_is_told() {
+    let gate = Gate::new().await;
+    let response = Draft::post().key(DEPRECATED).sign().send(&gate).await;
+    assert_eq!(response.status, 200);
+    assert!(response.header("deprecation").unwrap().starts_with('@'));
+    assert!(response.header("sunset").unwrap().ends_with("GMT"));
+    let line = gate.line_of(&response).to_string();
+    assert!(line.contains("deprecated") && line.contains(DEPRECATED), "{line}");
+}
+
+#[tokio::test]
+async fn the_replay_store_that_cannot_answer_refuses() {
+    let gate = Gate::with(|config| config + "replay: { capacity: 1000 }\n").await;
+    let mut connection = Connection::open(gate.public()).await.unwrap();
+    for n in 0..1_000 {
+        if n == 900 {
+            // A connection serves a thousand requests.
+            connection = Connection::open(gate.public()).await.unwrap();
+        }
+        connection.write(&Draft::get("/v1/items/a").sign().bytes()).await.unwrap();
+        assert_eq!(connection.response().await.unwrap().status, 200, "{n}");
+    }
+    let response = Draft::get("/v1/items/a").sign().send(&gate).await;
+    assert_eq!(told(&response), (503, "replay-store-unavailable".to_owned()));
+    assert!(response.header("retry-after").is_some());
+    assert_eq!(gate.upstream.requests().len(), 1_000);
+}
+
+#[tokio::test]
+async fn any_one_byte_change_of_what_is_signed_fails() {
+    let gate = Gate::new().await;
+    // Signed anew for each change, as a right MAC over another body spends the nonce.
+    let fresh = || {
+        let draft = Draft::with_body("POST", "/v1/transfers?dry=ab", "application/json", b"{\"a\":12}");
+        draft.field("X-Batch", "batch-one").also("\"x-batch\"").sign()
+    };
+    let request = fresh();
+    let text = String::from_utf8(request.bytes()).unwrap();
+    let place = |what: &str| {
+        let at = text.find(what).unwrap_or_else(|| panic!("{what}"));
+        at..at + what.len()
+    };
+    let mut tried = 0;
+    for range in [
+        place("POST"),
+        place("/v1/transfers"),
+        place("dry=ab"),
+        place("batch-one"),
+        place(HOST),
+        place("application/json"),
+        place("{\"a\":12}"),
+        place(request.value("content-digest")),
+        place(request.value("signature-input")),
+        place(request.value("signature")),
+    ] {
+        for at in range {
+            for change in [1_u8, 0x20] {
+                let mut changed = fresh().bytes();
+                assert_eq!(changed.len(), text.len());
+                changed[at] ^= change;
+                if change == 0x20 && place(HOST).contains(&at) {
+                    // The authority is one in any case.
+                    continue;
+                }
+                let Ok(response) = send(gate.public(), &changed).await else { continue };
+                assert_ne!(response.status, 200, "byte {at} of {}", String::from_utf8_lossy(&changed));
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 500, "{tried}");
+    assert!(gate.upstream.requests().is_empty());
+    assert_eq!(request.told(&gate).await, OK, "one that nobody changed");
+}
+
+#[tokio::test]
+async fn a_signature_under_a_scheme_that_is_off_is_no_credential_here() {
+    let gate = Gate::with(|config| config.replace("[portcullis-v1, pc1]", "[pc1]")).await;
+    assert_eq!(Draft::post().sign().told(&gate).await, "credential-unsupported");
+}
+
+#[tokio::test]
+async fn what_is_missing_is_told_with_what_to_cover() {
+    let gate = Gate::new().await;
+    let response = gate.ask("GET", "/v1/items/a", &[], b"").await;
+    assert_eq!(told(&response), (401, "signature-missing".to_owned()));
+    assert_eq!(
+        response.header("accept-signature"),
+        Some(
+            "sig1=(\"@method\" \"@authority\" \"@path\" \"@query\" \"content-digest\" \"content-type\");created;nonce;keyid;alg=\"hmac-sha256\";tag=\"portcullis-v1\""
+        )
+    );
+}
+
+#[tokio::test]
+async fn no_secret_and_no_signature_is_in_the_log() {
+    let gate = Gate::new().await;
+    let request = Draft::post().sign();
+    let response = request.send(&gate).await;
+    let line = gate.line_of(&response).to_string();
+    assert!(line.contains(HMAC), "{line}");
+    let signature = STANDARD.encode(mac(&SECRET, b""));
+    for secret in [request.value("signature"), "pch_", &signature, "content-digest"] {
+        assert!(!gate.program.stdout().contains(secret), "{secret}");
+    }
+}
