@@ -10,7 +10,7 @@ use crate::words::observe::{Log, Sink};
 use crate::words::{At, Document, OneOrMany, Short};
 use portcullis_core::finding::{Finding, Severity, SourceMap, Span};
 use portcullis_plan::Plan;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// What came of compiling.
@@ -32,13 +32,36 @@ impl Outcome {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 
-    /// The findings as people read them, the worst last, where the eye is.
+    /// The findings as people read them, the worst last, where the eye is. Of one kind the first [`SHOWN`] are shown
+    /// and the others counted: a large document makes the same mistake thousands of times.
     pub fn render(&self, colour: bool) -> String {
         let mut sorted: Vec<&Finding> = self.findings.iter().collect();
         sorted.sort_by_key(|finding| finding.severity);
-        sorted.iter().map(|finding| self.sources.render(finding, colour)).collect()
+        let mut kinds: HashMap<(Severity, &str), usize> = HashMap::new();
+        for finding in &sorted {
+            *kinds.entry((finding.severity, finding.code)).or_default() += 1;
+        }
+        let mut shown: HashMap<(Severity, &str), usize> = HashMap::new();
+        let mut out = String::new();
+        for finding in sorted {
+            let kind = (finding.severity, finding.code);
+            let count = shown.entry(kind).or_default();
+            *count += 1;
+            if *count <= SHOWN {
+                out.push_str(&self.sources.render(finding, colour));
+            }
+            let more = kinds.get(&kind).map_or(0, |all| all.saturating_sub(SHOWN));
+            if *count == SHOWN && more > 0 {
+                let (word, code) = (finding.severity.word(), finding.code);
+                out.push_str(&format!("… and {more} more of this kind ({word}[{code}])\n"));
+            }
+        }
+        out
     }
 }
+
+/// Findings of one kind that are shown.
+const SHOWN: usize = 10;
 
 /// Largest file of configuration in bytes.
 const MAX_FILE: u64 = 4 << 20;

@@ -815,6 +815,18 @@ fn a_file_that_is_not_there_says_how_to_make_one() {
 }
 
 #[test]
+fn of_one_kind_ten_are_shown_and_the_others_counted() {
+    let folder = Folder::new();
+    let text: String = (0..25).map(|n| format!("zzzzzzzz{n}: 1\n")).collect();
+    let outcome = portcullis_config::compile_text("portcullis.yaml", &text, folder.path(), given());
+    let unknown = outcome.findings.iter().filter(|finding| finding.code == "key-unknown").count();
+    assert_eq!(unknown, 25, "all of them are found");
+    let shown = outcome.render(false);
+    assert_eq!(shown.matches("error[key-unknown]: ").count(), 10, "{shown}");
+    assert!(shown.contains("\n… and 15 more of this kind (error[key-unknown])\n"), "{shown}");
+}
+
+#[test]
 fn whatever_is_written_there_is_an_answer() {
     // Each line of a whole configuration in turn missing, doubled, cut, and with another value.
     let lines: Vec<&str> = include_str!("full.yaml").lines().collect();

@@ -1,7 +1,7 @@
 //! What is wrong with a document, where, and the way out.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A place in a source file. `file` indexes the [`SourceMap`]; `start` and `end` are byte offsets; `line` and
 /// `column` count from one (columns in characters).
@@ -83,24 +83,45 @@ impl Finding {
 /// The files that a plan was made from: name as shown to people, and text.
 #[derive(Clone, Debug, Default)]
 pub struct SourceMap {
-    files: Vec<(Arc<str>, Arc<str>)>,
+    files: Vec<Source>,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    name: Arc<str>,
+    text: Arc<str>,
+    /// Where each line begins, once somebody asks: thousands of findings in a large file must not each count its
+    /// lines anew.
+    lines: OnceLock<Arc<[usize]>>,
+}
+
+impl Source {
+    /// A line by its number, from one, without its end.
+    fn line(&self, number: u32) -> Option<&str> {
+        let lines = self.lines.get_or_init(|| {
+            std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect()
+        });
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        let rest = self.text.get(*lines.get(index)?..)?;
+        rest.lines().next()
+    }
 }
 
 impl SourceMap {
     /// Adds a file and returns its index; at most 65,535 (further files share the last index).
     pub fn add(&mut self, name: &str, text: &str) -> u16 {
-        self.files.push((Arc::from(name), Arc::from(text)));
+        self.files.push(Source { name: Arc::from(name), text: Arc::from(text), lines: OnceLock::new() });
         u16::try_from(self.files.len().saturating_sub(1)).unwrap_or(u16::MAX)
     }
 
     /// The name of a file.
     pub fn name(&self, file: u16) -> &str {
-        self.files.get(usize::from(file)).map_or("", |(name, _)| name)
+        self.files.get(usize::from(file)).map_or("", |source| &source.name)
     }
 
     /// The text of a file.
     pub fn text(&self, file: u16) -> &str {
-        self.files.get(usize::from(file)).map_or("", |(_, text)| text)
+        self.files.get(usize::from(file)).map_or("", |source| &source.text)
     }
 
     /// How many files.
@@ -139,7 +160,7 @@ impl SourceMap {
         let name = self.name(at.file);
         if at.line > 0 {
             let place = format!("  {name}:{}", at.line);
-            match self.text(at.file).lines().nth(usize::try_from(at.line).unwrap_or(0).saturating_sub(1)) {
+            match self.files.get(usize::from(at.file)).and_then(|source| source.line(at.line)) {
                 Some(line) => {
                     let (shown, caret) = caret_line(line, at);
                     let _ = writeln!(out, "{place}  {shown}");
@@ -226,6 +247,23 @@ mod tests {
             map.render(&finding, false),
             "error[object-rule-missing]: nothing says whose order it is\n  openapi/shop.yaml:2  operationId: getOrder\n                                    ^^^^^^^^\nhelp: add it\n"
         );
+    }
+
+    #[test]
+    fn many_findings_in_a_large_file_cost_one_pass() {
+        let mut map = SourceMap::default();
+        let lines = 200_000u32;
+        let file = map.add("a.yaml", &"key: value\n".repeat(lines as usize));
+        let clock = std::time::Instant::now();
+        for line in (1..=lines).step_by(20) {
+            let at = Span { file, start: (line - 1) * 11, end: (line - 1) * 11 + 3, line, column: 1 };
+            let shown = map.render(&Finding::warning("x", at, "y"), false);
+            assert!(shown.contains(&format!("a.yaml:{line}  key: value\n")), "{shown}");
+        }
+        // Counting lines anew for each of the 10,000 would read 11 GB.
+        assert!(clock.elapsed() < std::time::Duration::from_secs(5), "{:?}", clock.elapsed());
+        let past = Span { file, line: lines + 2, column: 1, ..Span::default() };
+        assert_eq!(map.render(&Finding::error("x", past, "y"), false), "error[x]: y\n  a.yaml:200002\n");
     }
 
     #[test]
