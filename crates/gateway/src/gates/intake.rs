@@ -352,6 +352,11 @@ fn violated(violations: &[Violation], passage: &Passage) -> Stop {
     let code = match violations.first() {
         Some(Violation { at: Place::Pointer(_), .. }) | None => Code::SchemaViolation,
         Some(Violation { rule: Rule::UnknownParameter, .. }) => Code::UnknownParameter,
+        Some(Violation {
+            rule: Rule::DuplicateParameter,
+            at: Place::Parameter { within: In::Header, .. },
+            ..
+        }) => Code::DuplicateHeader,
         Some(Violation { rule: Rule::DuplicateParameter, .. }) => Code::DuplicateParameter,
         Some(_) => Code::InvalidParameter,
     };
