@@ -12,9 +12,12 @@
 
 mod callers_signed;
 mod demo;
+mod forwarding;
 mod frames;
 mod h2;
 mod hostile;
+mod limits;
 mod reload;
 mod secrets;
+mod tour;
 mod world;

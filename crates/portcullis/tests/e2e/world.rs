@@ -147,7 +147,7 @@ impl World {
         let dir = Arc::new(TempDir::new("e2e"));
         let key = Key::generate(Algorithm::Es256, "key-1");
         let authority = Authority::new();
-        let certificate = authority.server(&["localhost", HOST]);
+        let certificate = authority.server(&["localhost", HOST, "strict.example.com"]);
         dir.write("both.pem", format!("{}{}", certificate.cert_pem, certificate.key_pem));
         dir.write("cert.pem", certificate.cert_pem);
         dir.write("key.pem", certificate.key_pem);
