@@ -123,13 +123,3 @@ export function send(base, { method, target, headers, body }) {
     call.end(body);
   });
 }
-
-/** Asks until the answer is wanted, for at most so many seconds. */
-export async function until(seconds, wanted, ask) {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const answer = await ask();
-    if (wanted(answer) || Date.now() > end) return answer;
-    await sleep(250);
-  }
-}
