@@ -11,8 +11,9 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Routes counted by themselves; further ones share `other`.
@@ -23,7 +24,7 @@ pub struct Metrics {
     registry: Registry,
     hub: Arc<Hub>,
     refusals: Family<Refused, Counter>,
-    identified: Family<Identified, Counter>,
+    api_keys: Family<KeyState, Gauge>,
     limits: Family<Limited, Counter>,
     replays: Family<Replayed, Counter>,
     key_sets: Family<Fetched, Counter>,
@@ -38,8 +39,6 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Requests under way now.
     pub in_flight: Gauge,
-    /// Hits of the verification cache.
-    pub verify_cache_hits: Counter,
     /// Fields dropped from answers because the document does not declare them.
     pub fields_dropped: Counter,
 }
@@ -54,6 +53,16 @@ struct Refused {
 struct Identified {
     kind: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CredentialLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KeyState {
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -109,6 +118,38 @@ struct WorkerCells {
     routes: Box<[OnceLock<Box<Cells>>]>,
     inside: Histogram,
     upstream: Histogram,
+    identified: [Histogram; Credential::ALL.len()],
+    verify_cache_hits: AtomicU64,
+}
+
+/// What proved a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A JWT.
+    Jwt,
+    /// An opaque token.
+    Opaque,
+    /// An API key.
+    ApiKey,
+    /// A signed request.
+    Signature,
+    /// A client certificate.
+    Certificate,
+}
+
+impl Credential {
+    const ALL: [Self; 5] = [Self::Jwt, Self::Opaque, Self::ApiKey, Self::Signature, Self::Certificate];
+
+    /// The word in labels.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::Opaque => "opaque",
+            Self::ApiKey => "api_key",
+            Self::Signature => "signature",
+            Self::Certificate => "mtls",
+        }
+    }
 }
 
 /// What a request was, for the counters.
@@ -132,6 +173,8 @@ struct Hub {
     workers: Mutex<Vec<Arc<WorkerCells>>>,
     routes: Mutex<Routes>,
     watched: Mutex<Vec<Watched>>,
+    /// Credentials that proved nothing, by kind and reason; both are words of the program.
+    unproved: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 #[derive(Default)]
@@ -156,6 +199,7 @@ impl Metrics {
             workers: Mutex::default(),
             routes: Mutex::new(Routes::default()),
             watched: Mutex::default(),
+            unproved: Mutex::default(),
         });
         // Index 0 is everything that found no route.
         route_of(&hub, "", "", "_OTHER");
@@ -164,7 +208,7 @@ impl Metrics {
         let mut metrics = Self {
             hub,
             refusals: Family::default(),
-            identified: Family::default(),
+            api_keys: Family::default(),
             limits: Family::default(),
             replays: Family::default(),
             key_sets: Family::default(),
@@ -176,12 +220,11 @@ impl Metrics {
             connections: Gauge::default(),
             connections_accepted: Counter::default(),
             in_flight: Gauge::default(),
-            verify_cache_hits: Counter::default(),
             fields_dropped: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("refusals", "Requests stopped, by gate and problem code", metrics.refusals.clone());
-        registry.register("identify", "Callers identified or not, by credential", metrics.identified.clone());
+        registry.register("api_keys", "API keys, by state", metrics.api_keys.clone());
         registry.register("limits", "Decisions of limits, by layer", metrics.limits.clone());
         registry.register("replay", "Single-use values presented", metrics.replays.clone());
         registry.register("jwks_fetches", "Fetches of key sets", metrics.key_sets.clone());
@@ -197,11 +240,6 @@ impl Metrics {
         registry.register("connections_open", "Client connections open now", metrics.connections.clone());
         registry.register("connections", "Client connections accepted", metrics.connections_accepted.clone());
         registry.register("http_server_active_requests", "Requests under way now", metrics.in_flight.clone());
-        registry.register(
-            "verify_cache_hits",
-            "Hits of the verification cache",
-            metrics.verify_cache_hits.clone(),
-        );
         registry.register(
             "response_fields_dropped",
             "Undeclared fields dropped",
@@ -228,6 +266,8 @@ impl Metrics {
             routes: (0..MAX_ROUTES).map(|_| OnceLock::new()).collect(),
             inside: Histogram::default(),
             upstream: Histogram::default(),
+            identified: Default::default(),
+            verify_cache_hits: AtomicU64::new(0),
         });
         lock(&self.hub.workers).push(Arc::clone(&cells));
         Worker { cells }
@@ -238,9 +278,16 @@ impl Metrics {
         self.refusals.get_or_create(&Refused { gate, code }).inc();
     }
 
-    /// A credential was judged: `jwt`/`api_key`/…, `ok` or a reason word.
-    pub fn identified(&self, kind: &'static str, result: &'static str) {
-        self.identified.get_or_create(&Identified { kind, result }).inc();
+    /// A credential proved nothing; `reason` is a word of the program.
+    pub fn unproved(&self, credential: Credential, reason: &'static str) {
+        let mut unproved = lock(&self.hub.unproved);
+        let count = unproved.entry((credential.word(), reason)).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// How many API keys are in a state.
+    pub fn api_keys(&self, state: &'static str, count: u64) {
+        self.api_keys.get_or_create(&KeyState { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A layer decided: `admitted`, `refused`, `shadow`, `degraded`.
@@ -337,6 +384,18 @@ impl Worker {
         if let Some(us) = request.upstream_us {
             self.cells.upstream.record(us);
         }
+    }
+
+    /// A credential proved a caller, in so many microseconds.
+    pub fn identified(&self, credential: Credential, us: u64) {
+        if let Some(cell) = self.cells.identified.get(credential as usize) {
+            cell.record(us);
+        }
+    }
+
+    /// A token was known from a moment ago.
+    pub fn verify_cache_hit(&self) {
+        crate::slab::add(&self.cells.verify_cache_hits, 1);
     }
 }
 
@@ -446,6 +505,7 @@ impl Collector for HubCollector {
         ] {
             histogram(&mut encoder.encode_descriptor(name, help, None, MetricType::Histogram)?, sum)?;
         }
+        self.identified(&mut encoder, &workers)?;
         for watched in lock(&self.0.watched).iter() {
             let value = (watched.read)();
             if watched.counter {
@@ -467,6 +527,40 @@ impl Collector for HubCollector {
             }
         }
         Ok(())
+    }
+}
+
+impl HubCollector {
+    fn identified(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        workers: &[Arc<WorkerCells>],
+    ) -> Result<(), fmt::Error> {
+        let sum = |credential: Credential| {
+            let mut sum = HistogramSum::default();
+            workers.iter().filter_map(|w| w.identified.get(credential as usize)).for_each(|h| sum.add(h));
+            sum
+        };
+        let proved: Vec<(Credential, HistogramSum)> =
+            Credential::ALL.into_iter().map(|c| (c, sum(c))).collect();
+        let help = "Credentials judged, by kind; `ok`, or why one proved nothing";
+        let mut family = encoder.encode_descriptor("identify", help, None, MetricType::Counter)?;
+        for (credential, sum) in proved.iter().filter(|(_, sum)| sum.count() > 0) {
+            let label = Identified { kind: credential.word(), result: "ok" };
+            ConstCounter::new(sum.count()).encode(family.encode_family(&label)?)?;
+        }
+        for ((kind, result), count) in lock(&self.0.unproved).iter() {
+            ConstCounter::new(*count).encode(family.encode_family(&Identified { kind, result })?)?;
+        }
+        let help = "Time to prove a caller";
+        let mut family = encoder.encode_descriptor("identify_seconds", help, None, MetricType::Histogram)?;
+        for (credential, sum) in proved.iter().filter(|(_, sum)| sum.count() > 0) {
+            histogram(&mut family.encode_family(&CredentialLabel { kind: credential.word() })?, sum)?;
+        }
+        let hits = workers.iter().map(|w| w.verify_cache_hits.load(Ordering::Relaxed)).sum::<u64>();
+        let help = "Tokens known from a moment ago";
+        let encoder = encoder.encode_descriptor("verify_cache_hits", help, None, MetricType::Counter)?;
+        ConstCounter::new(hits).encode(encoder)
     }
 }
 
@@ -516,7 +610,11 @@ mod tests {
             }
         });
         metrics.refused("quota", "quota-spent");
-        metrics.identified("jwt", "ok");
+        let worker = metrics.worker();
+        worker.identified(Credential::ApiKey, 3);
+        worker.verify_cache_hit();
+        metrics.unproved(Credential::Jwt, "signature");
+        metrics.api_keys("due", 4);
         metrics.watch_counter("limits_degraded", "Decisions in coarse buckets", || 7);
         metrics.watch_gauge("limits_slots", "Slots", || 3);
         metrics.connections.inc();
@@ -536,6 +634,11 @@ mod tests {
             format!("portcullis_http_server_response_body_bytes_total{{{route}}} 600000"),
             "portcullis_inside_duration_seconds_count 9000".to_owned(),
             "portcullis_refusals_total{gate=\"quota\",code=\"quota-spent\"} 1".to_owned(),
+            "portcullis_identify_total{kind=\"api_key\",result=\"ok\"} 1".to_owned(),
+            "portcullis_identify_total{kind=\"jwt\",result=\"signature\"} 1".to_owned(),
+            "portcullis_identify_seconds_count{kind=\"api_key\"} 1".to_owned(),
+            "portcullis_verify_cache_hits_total 1".to_owned(),
+            "portcullis_api_keys{state=\"due\"} 4".to_owned(),
             "portcullis_limits_degraded_total 7".to_owned(),
             "portcullis_limits_slots 3".to_owned(),
             "portcullis_connections_open 1".to_owned(),

@@ -200,7 +200,10 @@ fn a_line_tells_everything() {
     assert_eq!(got("portcullis.limits"), serde_json::json!(["key 0 refused", "user 5"]));
     assert_eq!(
         got("portcullis.decisions"),
-        serde_json::json!(["route matchedf81d4fae-7dec-11d0-a765-00a0c91e6bf6 f81d4fae-7dec-11d0-a765-00a0c91e6bf6:14", "flood admitted"])
+        serde_json::json!([
+            "route matchedf81d4fae-7dec-11d0-a765-00a0c91e6bf6 f81d4fae-7dec-11d0-a765-00a0c91e6bf6:14",
+            "flood admitted"
+        ])
     );
     // All fields but the two of the line that announces a loss.
     assert_eq!(lines[0].len(), FIELDS.len() - 2);

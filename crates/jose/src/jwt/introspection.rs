@@ -78,6 +78,9 @@ mod tests {
         let bound = more(
             r#""aud":["other","shop"],"exp":1798761600,"cnf":{"jkt":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"}"#,
         );
-        assert!(matches!(bound.unwrap().unwrap().binding(), Binding::Dpop(_)), "a year of life is its own affair");
+        assert!(
+            matches!(bound.unwrap().unwrap().binding(), Binding::Dpop(_)),
+            "a year of life is its own affair"
+        );
     }
 }

@@ -106,7 +106,7 @@ impl Secret {
         let json = Json::parse(bytes, &Limits::HEADER).ok()?;
         let root = json.root();
         let text = |name: &str| root.get(name).and_then(Value::as_str);
-        let bytes = |name: &str| text(name).and_then(|value| b64u::decode(value));
+        let bytes = |name: &str| text(name).and_then(b64u::decode);
         match (text("kty")?, text("crv")?) {
             ("OKP", "Ed25519") => {
                 let pair = Ed25519KeyPair::from_seed_and_public_key(&bytes("d")?, &bytes("x")?).ok()?;
@@ -179,7 +179,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
 fn nonce() -> Result<String, Trouble> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| wrong("the system has no randomness"))?;
-    Ok(b64u::encode(&random))
+    Ok(b64u::encode(random))
 }
 
 fn wrong(what: &str) -> Trouble {

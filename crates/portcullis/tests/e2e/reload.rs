@@ -372,7 +372,7 @@ async fn a_listener_is_added_and_removed_and_the_others_do_not_notice() {
 
     let port = free_port();
     let added = plan(1)
-        .replace("admin: ", &format!("# and one more\nadmin: "))
+        .replace("admin: ", "# and one more\nadmin: ")
         .replace("listen:\n", &format!("listen:\n  - {{ name: extra, address: \"127.0.0.1:{port}\" }}\n"));
     world.program.dir().replace("portcullis.yaml", added.replace("UPSTREAM", &world.upstream.url()));
     world.program.signal(Signal::Hup).unwrap();

@@ -26,7 +26,7 @@ fn has(tool: &str) -> bool {
         .status();
     let there = there.is_ok_and(|status| status.success());
     if !there {
-        eprintln!("skipped: {tool} is not installed");
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: {tool} is not installed\n").as_bytes());
     }
     there
 }
