@@ -57,6 +57,8 @@ pub struct Step {
     pub rule: Option<Span>,
 }
 
+const MOST: usize = 64;
+
 /// The decisions of one request, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
@@ -69,13 +71,33 @@ impl Trail {
         Self { steps: Vec::with_capacity(12) }
     }
 
-    /// Appends a decision.
+    /// Appends a decision. Of more than 64 the latest takes the place of the one before it: a client decides how many
+    /// lines and members there are to be judged, and not how long a line of the log is.
     pub fn note(&mut self, gate: Gate, decision: impl Into<Cow<'static, str>>, rule: Option<Span>) {
+        if self.steps.len() >= MOST {
+            self.steps.pop();
+        }
         self.steps.push(Step { gate, decision: decision.into(), rule });
     }
 
     /// All decisions, in order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_is_bounded_and_ends_with_the_latest() {
+        let mut trail = Trail::new();
+        for n in 0..100_000 {
+            trail.note(Gate::Intake, n.to_string(), None);
+        }
+        assert_eq!(trail.steps().len(), MOST);
+        assert_eq!(trail.steps().last().map(|step| &*step.decision), Some("99999"));
+        assert_eq!(trail.steps().first().map(|step| &*step.decision), Some("0"));
     }
 }
