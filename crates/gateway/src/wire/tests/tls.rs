@@ -273,6 +273,58 @@ fn certificates_are_replaced_under_load_and_broken_ones_are_not_served() {
 }
 
 #[test]
+fn a_client_certificate_on_an_old_connection_is_looked_at_again() {
+    let (ca, other) = (ca(), ca());
+    let clients = |ca: &Ca, crl: Option<&[u64]>| Clients {
+        ca: ca.pem().into_bytes(),
+        crl: crl.map(|serials| {
+            let revoked = |serial: &u64| rcgen::RevokedCertParams {
+                serial_number: (*serial).into(),
+                revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            };
+            let params = rcgen::CertificateRevocationListParams {
+                this_update: rcgen::date_time_ymd(2020, 1, 1),
+                next_update: rcgen::date_time_ymd(2090, 1, 1),
+                crl_number: 1u64.into(),
+                issuing_distribution_point: None,
+                revoked_certs: serials.iter().map(revoked).collect(),
+                key_identifier_method: rcgen::KeyIdMethod::Sha256,
+            };
+            params.signed_by(&**ca).unwrap().pem().unwrap().into_bytes()
+        }),
+        mode: ClientMode::Optional,
+        san: Vec::new(),
+    };
+    let made = leaf(&ca, &["a.partner.example"], |p| {
+        p.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        p.serial_number = Some(77u64.into());
+        p.not_before = rcgen::date_time_ymd(2025, 1, 1);
+        p.not_after = rcgen::date_time_ymd(2026, 1, 1);
+    });
+    // 2025-06-01, and the moment after the last of the certificate.
+    let (verified, ended) = (1_748_736_000, 1_767_225_601);
+    let handshake = || Handshake {
+        client_cert: Some(CertificateDer::from_pem_slice(&made.chain).unwrap()),
+        checked: std::cell::Cell::new(verified),
+        ..Handshake::default()
+    };
+    let good = |clients: Option<&Clients>, now| handshake().client_still_good(clients, now);
+    let (clear, listed) = (clients(&ca, Some(&[1])), clients(&ca, Some(&[1, 77])));
+    assert!(good(Some(&listed), verified + 299), "not yet");
+    assert!(good(Some(&clear), verified + 300));
+    assert!(!good(Some(&listed), verified + 300), "on the list since");
+    assert!(!good(Some(&clear), ended), "expired since");
+    assert!(!good(Some(&clients(&other, None)), verified + 300), "the authority was replaced");
+    assert!(!good(None, verified + 300), "the listener asks nobody any more");
+    let again = handshake();
+    assert!(again.client_still_good(Some(&clear), verified + 300));
+    assert!(again.client_still_good(Some(&listed), verified + 500), "and every five minutes from there");
+    assert!(!again.client_still_good(Some(&listed), verified + 600));
+}
+
+#[test]
 fn client_certificates() {
     let (server_ca, ca, other) = (ca(), ca(), ca());
     let make = |mode, crl: Option<Vec<u8>>| {
