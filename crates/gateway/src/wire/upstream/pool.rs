@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_egress::{Door, EgressError};
@@ -119,6 +119,8 @@ impl Pool {
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let started = Instant::now();
         let first = self.choose(upstream, None).ok_or(UpstreamError::Unavailable)?;
+        // Asked before HTTP/2 takes a stream away: what stands in its place looks like no body, and would be sent.
+        let buffered = request.body().buffered();
         let mut exchange =
             Exchange { pool: self, upstream, request, how, started, flight: Some(flight), head: Vec::new() };
         let (reached, error) = match exchange.on(first).await {
@@ -126,11 +128,9 @@ impl Pool {
             Err(failed) => failed,
         };
         let total = upstream.plan.timeouts.total;
-        let request = &exchange.request;
-        let again =
-            may_retry(reached, request.method(), request.body().buffered(), how.repeatable, how.stream)
-                && (how.stream || started.elapsed() < total)
-                && exchange.flight.is_some();
+        let again = may_retry(reached, exchange.request.method(), buffered, how.repeatable, how.stream)
+            && (how.stream || started.elapsed() < total)
+            && exchange.flight.is_some();
         if !again {
             return Err(error);
         }
@@ -609,10 +609,11 @@ impl Coming {
                 match Pin::new(&mut *incoming).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
                         *waiting = None;
-                        if frame.is_trailers() && !*trailers {
-                            continue;
+                        match frame.into_trailers() {
+                            Ok(_) if !*trailers => {}
+                            Ok(all) => return Poll::Ready(Some(Ok(Frame::trailers(of_a_call(all))))),
+                            Err(frame) => return Poll::Ready(Some(Ok(frame))),
                         }
-                        return Poll::Ready(Some(Ok(frame)));
                     }
                     Poll::Ready(Some(Err(_))) => {
                         return Poll::Ready(Some(Err(Cut("the upstream's body broke off"))));
@@ -633,5 +634,32 @@ impl Coming {
                 }
             },
         }
+    }
+}
+
+/// Of a call's trailers, those that say how it ended (wire.md § 13): trailers have no other allow-list.
+fn of_a_call(mut trailers: HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(3);
+    for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
+        if let Some(value) = trailers.remove(name) {
+            kept.insert(HeaderName::from_static(name), value);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_how_a_call_ended_leaves_in_its_trailers() {
+        let mut trailers = HeaderMap::new();
+        for (name, value) in [("grpc-status", "0"), ("x-backend-host", "db-3"), ("set-cookie", "a=1")] {
+            trailers.insert(name, value.parse().unwrap());
+        }
+        let kept = of_a_call(trailers);
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept["grpc-status"], "0");
     }
 }
