@@ -85,8 +85,10 @@ pub async fn send(
         },
     });
     let stream = policy.exchange != Exchange::Plain;
+    // Only where the document declares the key: a client's word does not make a POST repeatable behind us.
+    let keyed = |name: &&HeaderName| name.as_str() == "idempotency-key" && head.headers().contains_key(*name);
     let how = How {
-        repeatable: policy.idempotent || head.headers().contains_key("idempotency-key"),
+        repeatable: policy.idempotent || matched.declared_headers().iter().any(|name| keyed(&name)),
         stream,
         trailers: policy.exchange == Exchange::Grpc,
     };
