@@ -39,7 +39,9 @@ pub fn spend(
     let mut asks: SmallVec<[Ask<'_>; 4]> = SmallVec::new();
     let limits = &services.shared.limits;
     if let (Some(bucket), Some(client)) = (quota.key_for(plan), name.client) {
-        asks.push(Ask { bucket, key: limits.key(bucket, &[client.as_bytes()]), cost: quota.cost });
+        let (issuer, id) = client;
+        let key = limits.key(bucket, &[issuer.as_bytes(), id.as_bytes()]);
+        asks.push(Ask { bucket, key, cost: quota.cost });
     }
     if let (Some(bucket), Some((issuer, subject))) = (quota.user_for(plan), name.user) {
         asks.push(Ask {
@@ -80,7 +82,8 @@ fn enter(matched: &Matched<'_>, services: &Services) -> Result<Option<Permit>, S
 
 /// The names under which a caller is counted.
 struct Name<'a> {
-    client: Option<&'a str>,
+    /// With who gave the name: clients of two issuers, or a client and a key, are never the same.
+    client: Option<(&'a str, &'a str)>,
     user: Option<(&'a str, &'a str)>,
     tenant: Option<&'a str>,
     whoever: SmallVec<[u8; 64]>,
@@ -89,7 +92,9 @@ struct Name<'a> {
 impl<'a> Name<'a> {
     fn of(caller: &'a Caller, matched: &Matched<'_>) -> Self {
         let subject = caller.subject.as_ref().map(|s| (&*s.issuer, &*s.id));
-        let client = caller.key.as_ref().map(|k| &*k.id).or(caller.client.as_deref());
+        let issuer = subject.map_or("", |(issuer, _)| issuer);
+        let key = caller.key.as_ref().map(|k| ("portcullis:keys", &*k.id));
+        let client = key.or(caller.client.as_deref().map(|client| (issuer, client)));
         let user = subject.filter(|_| matches!(caller.kind, Kind::User));
         let mut whoever = SmallVec::new();
         match (subject, client) {
@@ -98,7 +103,7 @@ impl<'a> Name<'a> {
                 whoever.push(0);
                 whoever.extend_from_slice(id.as_bytes());
             }
-            (None, Some(client)) => whoever.extend_from_slice(client.as_bytes()),
+            (None, Some((_, client))) => whoever.extend_from_slice(client.as_bytes()),
             (None, None) => whoever.extend_from_slice(&matched.client_network()),
         }
         Self { client, user, tenant: caller.tenant.as_deref(), whoever }
