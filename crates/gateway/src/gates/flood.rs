@@ -24,7 +24,8 @@ pub fn weather(
     passage: &Passage,
     services: &Services,
 ) -> Result<Calm, Stop> {
-    let credentialed = matched.presents_credential(head);
+    // Nobody verifies a credential on a preflight, so it buys nothing.
+    let credentialed = matched.preflight().is_none() && matched.presents_credential(head);
     passage.seen().credentialed = credentialed;
     let flood = &passage.plan.flood;
     let address = address_asks(flood, services, head.client().address, 1);
@@ -49,6 +50,15 @@ pub(super) fn charge_failure(passage: &Passage, services: &Services, address: Ip
     let asks = address_asks(&passage.plan.flood, services, address, 1);
     let verdict = services.shared.limits.decide(services.limit_time(), &asks);
     settle(&verdict, &asks, passage, Gate::Flood)
+}
+
+/// Why a request stops whose credential could not even be read, once its address has paid for it.
+pub(super) fn unreadable(stop: Stop, passage: &Passage, services: &Services, address: IpAddr) -> Stop {
+    if !passage.read().credentialed {
+        // Paid for as a stranger's.
+        return stop;
+    }
+    charge_failure(passage, services, address).err().unwrap_or(stop)
 }
 
 fn address_asks<'a>(

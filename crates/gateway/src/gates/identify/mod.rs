@@ -100,7 +100,8 @@ pub async fn who<'p>(
     if api.authenticate.dpop_nonce {
         dpop::offer_nonce(passage, services);
     }
-    let presented = Presented::take(head, &api.authenticate)?;
+    let presented = Presented::take(head, &api.authenticate)
+        .map_err(|stop| flood::unreadable(stop, passage, services, head.client().address))?;
     if presented.unsupported {
         return refuse(Code::CredentialUnsupported, "authorization-scheme", head, matched, passage, services);
     }
