@@ -177,7 +177,9 @@ impl Introspector {
                     let token = Secret::new(token.to_owned());
                     let question = Question { key, token, policy: Arc::clone(policy), tell };
                     if self.questions.try_send(question).is_err() {
-                        lock(&self.breaker).failed(now);
+                        // Strangers with made-up tokens can fill the queue: that says nothing about the issuer, and the
+                        // breaker would refuse everybody else for it.
+                        lock(&self.breaker).unasked();
                         return Err(Unavailable);
                     }
                     flights.insert(key, flight.clone());
@@ -346,6 +348,11 @@ impl Breaker {
 
     fn succeeded(&mut self) {
         *self = Self::default();
+    }
+
+    /// What was admitted did not happen: the next one may be the trial.
+    fn unasked(&mut self) {
+        self.trial = false;
     }
 
     fn failed(&mut self, now: Now) {
@@ -585,5 +592,22 @@ mod tests {
         assert_eq!(claims["exp"], NOW + 60);
         let wrong = ClientAuth::PrivateKey(Arc::new(Secret::new(vec![1, 2, 3])));
         assert!(Introspector::new("n".into(), "u".into(), "c".into(), wrong).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_is_no_failure_of_the_issuer() {
+        let of =
+            Introspector::new("a".into(), "https://a.example/i".into(), "gate".into(), secret()).unwrap();
+        let (policy, now) = (policy(), Now::from_secs(NOW));
+        // Nobody answers: 512 questions wait, the others find no place.
+        for n in 0..QUEUE + 50 {
+            let token = format!("made-up-{n}");
+            let asked = of.ask(&token, (7, &policy), now);
+            assert!(
+                tokio::time::timeout(Duration::ZERO, asked).await.is_ok_and(|a| a.is_err()) == (n >= QUEUE)
+            );
+        }
+        assert!(lock(&of.breaker).admits(now), "the breaker is closed");
+        assert!(lock(&of.flights).len() <= QUEUE);
     }
 }
