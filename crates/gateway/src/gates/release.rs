@@ -8,9 +8,9 @@ use super::release_headers::{self, Proof, Release};
 use super::route::Matched;
 use crate::passage::Passage;
 use crate::respond;
-use crate::wire::OutBody;
 use crate::wire::upgrade::{Accepted, TunnelLimits};
 use crate::wire::upstream::{CollectError, UpstreamBody};
+use crate::wire::{Cut, OutBody};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -25,6 +25,7 @@ use portcullis_core::trail::Gate;
 use portcullis_core::verdict::{Fault, Refusal, Stop};
 use portcullis_plan::access::Kinds;
 use portcullis_plan::api::{Exchange, ResponseMode};
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -63,7 +64,8 @@ pub async fn filter(
     let status = parts.status.as_u16();
     if policy.exchange == Exchange::Grpc {
         let headers = grpc_headers(&parts.headers, &head, caller, matched, passage)?;
-        return Ok(answer(parts.status, headers, held(OutBody::Upstream(body), under_way)));
+        let held = Held::new(under_way, ends(caller, &policy.exchange, passage));
+        return Ok(answer(parts.status, headers, held.body(OutBody::Upstream(body))));
     }
     if status >= 500 {
         return Err(upstream_failed(status, &parts.headers, passage));
@@ -92,8 +94,23 @@ pub async fn filter(
         if judged { "declared fields only" } else { "streamed" },
         Some(matched.operation().at),
     );
-    Ok(answer(parts.status, headers, held(out, under_way)))
+    let held = Held::new(under_way, ends(caller, &policy.exchange, passage));
+    Ok(answer(parts.status, headers, held.body(out)))
 }
+
+/// When a stream ends because its credential does, and how (wire.md § 13).
+fn ends(caller: &Identified<'_>, exchange: &Exchange, passage: &Passage) -> Option<End> {
+    let cut = match exchange {
+        Exchange::Events => None,
+        // Without its trailers a call must not look as if it were complete.
+        Exchange::Grpc => Some(Cut("the credential has ended")),
+        Exchange::Plain | Exchange::WebSocket { .. } => return None,
+    };
+    let left = caller.token.as_ref()?.exp.saturating_sub(passage.now.secs()).max(0).unsigned_abs();
+    Some((Box::pin(tokio::time::sleep(Duration::from_secs(left))), cut))
+}
+
+type End = (Pin<Box<tokio::time::Sleep>>, Option<Cut>);
 
 /// Frames flow until a bound is hit, the program drains, or the credential ends (wire.md § 13).
 fn websocket(
@@ -278,28 +295,46 @@ fn answer(status: StatusCode, headers: HeaderMap, body: OutBody) -> Released {
     Released { response }
 }
 
-/// A streamed exchange counts as under way until its body has ended.
-fn held(body: OutBody, under_way: Option<portcullis_limits::Permit>) -> OutBody {
-    match (body, under_way) {
-        (OutBody::Upstream(body), Some(permit)) => OutBody::Stream(Box::pin(Held { body, _permit: permit })),
-        (body, _) => body,
+/// What lasts as long as a streamed body: its place among the exchanges under way, and the clock of its credential.
+struct Held {
+    under_way: Option<portcullis_limits::Permit>,
+    end: Option<End>,
+}
+
+impl Held {
+    fn new(under_way: Option<portcullis_limits::Permit>, end: Option<End>) -> Self {
+        Self { under_way, end }
+    }
+
+    fn body(self, body: OutBody) -> OutBody {
+        match body {
+            OutBody::Upstream(body) if self.under_way.is_some() || self.end.is_some() => {
+                OutBody::Stream(Box::pin(HeldBody { body, held: self }))
+            }
+            body => body,
+        }
     }
 }
 
-struct Held {
+struct HeldBody {
     body: UpstreamBody,
-    _permit: portcullis_limits::Permit,
+    held: Held,
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for HeldBody {
     type Data = Bytes;
-    type Error = crate::wire::Cut;
+    type Error = Cut;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, crate::wire::Cut>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Cut>>> {
+        if let Some((end, cut)) = &mut self.held.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            return std::task::Poll::Ready(cut.take().map(Err));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
