@@ -26,7 +26,10 @@ fn has(tool: &str) -> bool {
         .status();
     let there = there.is_ok_and(|status| status.success());
     if !there {
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: {tool} is not installed\n").as_bytes());
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("skipped: {tool} is not installed\n").as_bytes(),
+        );
     }
     there
 }

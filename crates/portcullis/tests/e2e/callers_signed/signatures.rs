@@ -7,6 +7,7 @@ use super::gate::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use portcullis_testkit::http2::Http2;
 use portcullis_testkit::idp::unix_now;
 use portcullis_testkit::program::Signal;
 use portcullis_testkit::{Connection, send};
@@ -543,6 +544,62 @@ async fn any_one_byte_change_of_what_is_signed_fails() {
 async fn a_signature_under_a_scheme_that_is_off_is_no_credential_here() {
     let gate = Gate::with(|config| config.replace("[portcullis-v1, pc1]", "[pc1]")).await;
     assert_eq!(Draft::post().sign().told(&gate).await, "credential-unsupported");
+}
+
+#[tokio::test]
+async fn a_signature_of_somebody_else_is_no_credential_and_buys_nothing() {
+    let gate =
+        Gate::with(|config| config.replace("address: off", "address: { rate: 5/min, burst: 5 }")).await;
+    let foreign =
+        [("Signature-Input", "x=(\"@method\");created=1;tag=\"web-bot-auth\""), ("Signature", "x=:AAAA:")];
+    let first = gate.ask("GET", "/v1/public", &foreign, b"").await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    let mut refused = 0;
+    for _ in 0..40 {
+        let response = gate.ask("GET", "/v1/public", &foreign, b"").await;
+        refused += usize::from(told(&response) == (429, "quota-spent".to_owned()));
+    }
+    assert!(refused > 20, "counted like a request without a credential: {refused}");
+    // A valid credential from the same address is still served.
+    assert_eq!(Draft::get("/v1/items/a").sign().told(&gate).await, OK);
+}
+
+#[tokio::test]
+async fn over_http_2_too() {
+    let gate = Gate::new().await;
+    let authority = format!("{HOST}:{}", gate.secure().port());
+    let connection = Http2::open_tls(gate.secure(), HOST, gate.authority.client_config()).await.unwrap();
+    let send = async |draft: &Draft, body: &[u8]| {
+        let request = draft.sign();
+        // `:authority` says what `Host` would, and one Cookie may come in crumbs (RFC 9113 § 8.2.3).
+        let mut fields: Vec<(&str, &str)> = Vec::new();
+        for (name, value) in request.fields.iter().filter(|(name, _)| name != "Host") {
+            if name == "Cookie" {
+                fields.extend(value.split("; ").map(|crumb| ("cookie", crumb)));
+            } else {
+                fields.push((name, value));
+            }
+        }
+        let fields: Vec<(String, &str)> = fields.into_iter().map(|(n, v)| (n.to_lowercase(), v)).collect();
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+        told(&connection.send(&request.method, &request.target, &fields, body).await.unwrap())
+    };
+    let passed = (200, String::new());
+    assert_eq!(send(&Draft::post().field("Host", &authority), BODY).await, passed);
+    let get = || Draft::get("/v1/items/%41?b=%2F").field("Host", &authority);
+    assert_eq!(send(&get(), b"").await, passed);
+    let crumbs = get().field("Cookie", "a=1; b=2").also("\"cookie\"");
+    assert_eq!(send(&crumbs, b"").await, passed);
+    let elsewhere = Draft::get("/v1/items/a");
+    assert_eq!(send(&elsewhere, b"").await, (401, "signature-invalid".to_owned()), "another authority");
+    // A stream that does not end with its headers has a body, whatever its length.
+    let bodyless = Draft::post().field("Host", &authority).cover(&[
+        "\"@method\"",
+        "\"@authority\"",
+        "\"@path\"",
+        "\"@query\"",
+    ]);
+    assert_eq!(send(&bodyless, BODY).await, (401, "signature-coverage".to_owned()));
 }
 
 #[tokio::test]
