@@ -192,7 +192,7 @@ fn access(pair: &Pair<'_>, plan: &Plan) -> String {
     let opaque = authenticate.opaque.as_ref();
     let end_point =
         opaque.and_then(|opaque| plan.introspections.get(opaque.introspection)).map(|i| i.url.clone());
-    out.push(format!("{end_point:?} {:?}", opaque.map(|opaque| &opaque.audiences)));
+    out.push(format!("{end_point:?} {:?}", opaque.map(|opaque| opaque.policy_id)));
     out.push(format!("{:?} {:?} {:?}", authenticate.api_key, authenticate.signature, authenticate.mtls));
     out.push(authenticate.dpop_nonce.to_string());
     out.join("\n")

@@ -4,7 +4,7 @@ use crate::compile::{self, desk::Desk};
 use crate::files::{Files, Given, redacted};
 use crate::read;
 use crate::words::api::Api;
-use crate::words::caller::{Authenticate, Jwt};
+use crate::words::caller::{Authenticate, Claims, Discovery, Issuer, Jwt, Typ};
 use crate::words::listen::Listen;
 use crate::words::observe::{Log, Sink};
 use crate::words::{At, Document, OneOrMany, Short};
@@ -115,11 +115,16 @@ pub struct Options<'a> {
     pub issuer: Option<&'a str>,
     /// For which audience.
     pub audience: Option<&'a str>,
+    /// The issuer's keys as a JWK set file, instead of discovery.
+    pub jwks: Option<&'a Path>,
     /// Anybody may call what nothing here can verify.
     pub anonymous: bool,
     /// No request log.
     pub quiet: bool,
 }
+
+/// What the issuer of the command line is called when its keys are named, too.
+const ISSUER: &str = "issuer";
 
 /// Why operations are open in the mode without a file.
 pub(crate) const ANONYMOUS: &str = "--anonymous on the command line";
@@ -136,6 +141,7 @@ pub fn from_spec(path: &Path, options: Options<'_>, given: Given<'_>) -> Outcome
     let jwt = match (options.issuer, options.audience) {
         (Some(issuer), audience) => {
             let audience = audience.map(|audience| At::nowhere(OneOrMany(vec![audience.to_owned()])));
+            let issuer = if options.jwks.is_some() { ISSUER } else { issuer };
             Some(OneOrMany(vec![Jwt { issuer: At::nowhere(issuer.to_owned()), audience }]))
         }
         (None, Some(_)) => {
@@ -156,11 +162,33 @@ pub fn from_spec(path: &Path, options: Options<'_>, given: Given<'_>) -> Outcome
         document.log.sink = Sink::Off;
     }
     document.apis.push("api", api);
+    if let (Some(url), Some(jwks)) = (options.issuer, options.jwks) {
+        // Relative to where the command is given, and not to the document.
+        let file = std::path::absolute(jwks).unwrap_or_else(|_| jwks.to_owned());
+        let discovery = Discovery::File(file.display().to_string());
+        document.issuers.push(ISSUER, issuer(url, discovery));
+    }
     let listen = options.listen.unwrap_or(compile::DEFAULT_ADDRESS);
     let listen: Listen = OneOrMany(vec![Short::Text(listen.to_owned())]);
     document.listen = Some(At::nowhere(listen));
     let plan = compile::plan(&mut desk, &document, options.anonymous.then_some(ANONYMOUS), false);
     finish(desk, plan)
+}
+
+/// An issuer with the defaults of all else.
+fn issuer(url: &str, discovery: Discovery) -> Issuer {
+    Issuer {
+        url: At::nowhere(url.to_owned()),
+        discovery: At::nowhere(discovery),
+        algorithms: Vec::new(),
+        skew: None,
+        max_lifetime: None,
+        max_age: None,
+        rsa_max_bits: None,
+        revocable: false,
+        claims: Claims::default(),
+        typ: Typ::default(),
+    }
 }
 
 fn finish(desk: Desk<'_>, plan: Option<Plan>) -> Outcome {

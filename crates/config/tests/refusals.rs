@@ -439,7 +439,7 @@ fn callers() {
             (
                 "mail over a network without TLS",
                 &["relay-invalid"],
-                top!("keys: { notify: [{ email: { relay: smtp://mail.example.com:25, from: a@b } }] }",),
+                top!("keys: { notify: [{ email: { relay: mailto://mail.example.com:25, from: a@b } }] }",),
             ),
             (
                 "keys without a store",

@@ -51,7 +51,7 @@ fn ready(services: &Services) -> Response<OutBody> {
     for upstream in live.upstreams.iter().filter(|u| !u.available()) {
         missing.push(format!("upstream {}", upstream.plan().name));
     }
-    for keys in live.issuers.iter().filter(|k| k.epoch() == 0) {
+    for keys in live.key_sets().filter(|k| k.epoch() == 0) {
         missing.push(format!("keys of issuer {}", keys.name()));
     }
     if missing.is_empty() {

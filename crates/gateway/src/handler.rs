@@ -54,6 +54,9 @@ impl Handler for Worker {
         let offer = upgrade.and_then(|upgrade| Offer::read(&parts.headers, upgrade).ok());
         let outcome =
             admit(parts, &connection, Payload { body, upgrade: offer }, &passage, &self.services).await;
+        if let Some((key, place)) = passage.seen().exposed.take() {
+            self.services.shared.keys.found_exposed(key, place);
+        }
         let response = match outcome {
             Ok(released) => released.into_response(&passage),
             Err(stop) => {

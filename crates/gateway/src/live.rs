@@ -5,10 +5,11 @@ use portcullis_contract::model::Operation;
 use portcullis_core::time::Now;
 use portcullis_jose::jwk::KeyPolicy;
 use portcullis_plan::Plan;
-use portcullis_plan::access::{Issuer, KeySource};
+use portcullis_plan::access::{Introspection, IntrospectionClient, Issuer, KeySource};
 use portcullis_plan::api::Api;
 use portcullis_telemetry::line::PlanMark;
 use portcullis_telemetry::metrics::{Metrics, RouteId};
+use portcullis_vault::introspection::{ClientAuth, Introspector};
 use portcullis_vault::jwks::{IssuerKeys, Source};
 use std::hash::BuildHasher as _;
 use std::ops::Deref;
@@ -21,6 +22,8 @@ pub struct Live {
     pub plan: Arc<Plan>,
     /// Key sets by the plan's issuer index.
     pub issuers: Vec<Arc<IssuerKeys>>,
+    /// Introspection end points by the plan's index.
+    pub introspectors: Vec<Arc<Introspector>>,
     /// Upstreams by the plan's index.
     pub upstreams: Vec<Arc<Upstream>>,
     hash_key: [u64; 2],
@@ -45,6 +48,8 @@ pub struct RouteMark {
 pub struct Fresh {
     /// Key sets to fetch.
     pub issuers: Vec<Arc<IssuerKeys>>,
+    /// Introspection end points whose calls are to be made.
+    pub introspectors: Vec<Arc<Introspector>>,
     /// Upstreams to probe.
     pub upstreams: Vec<Arc<Upstream>>,
 }
@@ -60,7 +65,8 @@ impl Live {
         let mut fresh = Fresh::default();
         let mut issuers: Vec<Arc<IssuerKeys>> = Vec::with_capacity(plan.issuers.len());
         for (index, issuer) in plan.issuers.iter().enumerate() {
-            let source = source(issuer);
+            // Of an issuer whose tokens are all opaque no keys are asked for.
+            let source = if signs(&plan, index) { source(issuer) } else { Source::Url(issuer.url.clone()) };
             let policy = key_policy(&plan, index, issuer);
             let known = before.and_then(|b| b.issuers.iter().find(|k| k.serves(&source, &policy)).cloned());
             let keys = match known {
@@ -69,11 +75,30 @@ impl Live {
                     let keys = IssuerKeys::new(issuer.name.clone(), source, policy, now)
                         .map_err(|e| format!("issuer {}: {e}", issuer.name))?;
                     let keys = Arc::new(keys);
-                    fresh.issuers.push(keys.clone());
+                    if signs(&plan, index) {
+                        fresh.issuers.push(keys.clone());
+                    }
                     keys
                 }
             };
             issuers.push(keys);
+        }
+        let mut introspectors: Vec<Arc<Introspector>> = Vec::with_capacity(plan.introspections.len());
+        for point in &plan.introspections {
+            let auth = client_auth(point);
+            let serves = |one: &&Arc<Introspector>| one.serves(&point.url, &point.client_id, &auth);
+            let known = before.and_then(|b| b.introspectors.iter().find(serves).cloned());
+            let introspector = match known {
+                Some(introspector) => introspector,
+                None => {
+                    let (name, url, id) = (point.name.clone(), point.url.clone(), point.client_id.clone());
+                    let made = Introspector::new(name, url, id, auth);
+                    let made = Arc::new(made.map_err(|e| format!("introspection {}: {e}", point.name))?);
+                    fresh.introspectors.push(made.clone());
+                    made
+                }
+            };
+            introspectors.push(introspector);
         }
         let mut upstreams: Vec<Arc<Upstream>> = Vec::with_capacity(plan.upstreams.len());
         for upstream in &plan.upstreams {
@@ -92,7 +117,14 @@ impl Live {
         let hash_key = [random.hash_one(1_u8), random.hash_one(2_u8)];
         let mark = PlanMark::new(plan.digest.clone(), &plan.sources);
         let routes = plan.apis.iter().map(|api| routes(api, metrics)).collect();
-        Ok((Self { plan, issuers, upstreams, hash_key, routes, mark }, fresh))
+        Ok((Self { plan, issuers, introspectors, upstreams, hash_key, routes, mark }, fresh))
+    }
+}
+
+impl Live {
+    /// Key sets of issuers whose signed tokens some API takes.
+    pub fn key_sets(&self) -> impl Iterator<Item = &Arc<IssuerKeys>> {
+        self.issuers.iter().enumerate().filter(|(index, _)| signs(&self.plan, *index)).map(|(_, keys)| keys)
     }
 }
 
@@ -104,6 +136,18 @@ fn routes(api: &Api, metrics: &Metrics) -> Vec<RouteMark> {
         id: metrics.route(&api.name, &operation.template, operation.method.text()),
     };
     api.contract.operations().iter().map(mark).collect()
+}
+
+/// Whether some API takes signed tokens of an issuer.
+fn signs(plan: &Plan, issuer: usize) -> bool {
+    plan.apis.iter().flat_map(|api| &api.authenticate.jwt).any(|jwt| jwt.issuer == issuer)
+}
+
+fn client_auth(point: &Introspection) -> ClientAuth {
+    match &point.client {
+        IntrospectionClient::PrivateKey(key) => ClientAuth::PrivateKey(key.clone()),
+        IntrospectionClient::Secret(secret) => ClientAuth::Secret(secret.clone()),
+    }
 }
 
 fn source(issuer: &Issuer) -> Source {
@@ -159,6 +203,11 @@ impl InForce {
     /// An upstream of the plan.
     pub fn upstream(&self, index: usize) -> Option<&Arc<Upstream>> {
         self.0.upstreams.get(index)
+    }
+
+    /// An introspection end point of the plan.
+    pub fn introspector(&self, index: usize) -> Option<&Arc<Introspector>> {
+        self.0.introspectors.get(index)
     }
 
     /// The key set of an issuer of the plan.

@@ -5,12 +5,14 @@ use crate::wire::Handshake;
 use portcullis_core::caller::{Caller, KeyRef, Kind};
 use portcullis_core::finding::Span;
 use portcullis_core::id::RequestId;
+use portcullis_core::opaque::ApiKey;
 use portcullis_core::problem::Code;
 use portcullis_core::time::Now;
 use portcullis_core::trail::{Gate, Trail};
 use portcullis_jose::message::Received;
 use portcullis_limits::Decision;
 use portcullis_plan::api::{Api, Operation};
+use portcullis_vault::api_keys::Place;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::cell::{OnceCell, Ref, RefCell, RefMut};
@@ -63,6 +65,8 @@ pub struct Seen {
     pub decisions: SmallVec<[Decision; 6]>,
     /// Lifecycle fields for the answer (deprecated keys).
     pub lifecycle_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// A whole API key that stood where it must not be.
+    pub exposed: Option<(ApiKey, Place)>,
     /// `DPoP-Nonce` for the answer.
     pub dpop_nonce: Option<http::HeaderValue>,
     /// Microseconds spent waiting for the upstream.

@@ -12,6 +12,8 @@ use portcullis_limits::{Bucket, Concurrency, Table};
 use portcullis_store::Store;
 use portcullis_telemetry::log::{Log, Recorder};
 use portcullis_telemetry::metrics::{self, Metrics};
+use portcullis_vault::api_keys::ApiKeys;
+use portcullis_vault::revocation::Revoked;
 use portcullis_vault::signing::IdentitySigner;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -47,6 +49,10 @@ pub struct Shared {
     pub deployment: Arc<str>,
     /// What is remembered: keys, revocations, single use.
     pub store: Store,
+    /// API keys as they are presented.
+    pub keys: Arc<ApiKeys>,
+    /// What was revoked.
+    pub revoked: Arc<Revoked>,
     /// Makes the nonces of DPoP proofs (RFC 9449 § 8).
     pub dpop_nonce: MacKey,
 }
@@ -74,7 +80,6 @@ pub struct Services {
     pub(crate) recorder: Recorder,
     pub(crate) verified: RefCell<Cache<Verified>>,
     pub(crate) verifiers: RefCell<Verifiers>,
-    pub(crate) cache_hits: std::cell::Cell<u64>,
     in_force: RefCell<InForce>,
     random: RefCell<Random>,
     began: Instant,
@@ -94,7 +99,6 @@ impl Services {
             recorder,
             verified: RefCell::default(),
             verifiers: RefCell::default(),
-            cache_hits: Default::default(),
             in_force,
             random: RefCell::default(),
             began,

@@ -158,10 +158,12 @@ impl std::fmt::Debug for IntrospectionClient {
 pub struct OpaquePolicy {
     /// Index into `Plan::introspections`.
     pub introspection: usize,
-    /// `iss` that the answer must carry when it carries one.
-    pub issuer: Arc<str>,
-    /// Audiences, one of which the answer must contain.
-    pub audiences: Vec<Box<str>>,
+    /// Index into `Plan::issuers`: whose tokens they are.
+    pub issuer: usize,
+    /// The checks of what the answer tells.
+    pub policy: Arc<jwt::Policy>,
+    /// In the key of what is remembered, so that a lax API cannot answer for a strict one.
+    pub policy_id: u64,
 }
 
 /// API keys of one API.
@@ -276,11 +278,13 @@ pub enum NoticeSink {
     },
     /// SMTP.
     Email {
-        /// `smtp://host:port` (loopback only) or `smtps://host:port`.
+        /// `smtps://host:port`, or `smtp://host:port`: plain on loopback, STARTTLS elsewhere.
         relay: Arc<str>,
         /// Envelope and header sender.
         from: Arc<str>,
         /// Recipients besides the key's owner.
         to: Vec<Box<str>>,
+        /// User and password; told over TLS alone.
+        login: Option<(Arc<str>, Arc<portcullis_core::secret::Secret<String>>)>,
     },
 }

@@ -2,7 +2,6 @@
 
 use crate::beside::{self, Beside};
 use portcullis_config::{Date, Given, Outcome};
-use portcullis_core::secret::Secret;
 use portcullis_core::time::{Clock, Now, SystemClock};
 use portcullis_egress::Door;
 use portcullis_gateway::handler::Worker;
@@ -14,11 +13,13 @@ use portcullis_jose::mac::MacKey;
 use portcullis_limits::{Bucket, Concurrency, DEFAULT_SLOTS, Layer, Rate, Table, Window};
 use portcullis_plan::Plan;
 use portcullis_plan::observe::{LogFormat, LogPlan, LogSink, StorePlace};
-use portcullis_store::{Options as StoreOptions, Place, Store};
+use portcullis_store::{Options as StoreOptions, Place, Store, StoreError};
 use portcullis_telemetry::line::Format;
 use portcullis_telemetry::log::Log;
 use portcullis_telemetry::metrics::Metrics;
 use portcullis_telemetry::{log, note};
+use portcullis_vault::api_keys::ApiKeys;
+use portcullis_vault::revocation::Revoked;
 use portcullis_vault::signing::IdentitySigner;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -65,6 +66,7 @@ pub(crate) fn shared(
     let quiet = LogPlan { sink: LogSink::Off, ..plan.log.clone() };
     let request_log = open_log(if dry { &quiet } else { &plan.log })?;
     let store = open_store(&plan, dry, now)?;
+    let remembered = remembered(&store, now)?;
     let plan = Arc::new(plan);
     let (live, fresh) = Live::new(plan, None, now, &metrics).map_err(Trouble)?;
     let shared = Shared {
@@ -78,10 +80,12 @@ pub(crate) fn shared(
         metrics,
         log: request_log,
         edge: OnceLock::new(),
-        log_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &random::<32>()?),
+        log_key: remembered.log_key,
         deployment: Arc::from("portcullis"),
-        dpop_nonce: MacKey::new(secret(&store, "dpop_nonce", now)?.expose()),
+        dpop_nonce: remembered.dpop_nonce,
         store,
+        keys: Arc::new(remembered.keys),
+        revoked: Arc::new(remembered.revoked),
     };
     Ok((Arc::new(shared), fresh))
 }
@@ -92,7 +96,7 @@ pub(crate) fn start(plan: Plan, workers: Option<usize>) -> Result<Running, Troub
     let (shared, fresh) = shared(plan, false)?;
     let door = Arc::new(Door::new());
     let beside =
-        beside::start(shared.clone(), door.clone()).map_err(|e| Trouble(format!("a thread: {e}")))?;
+        beside::start(shared.clone(), door.clone(), true).map_err(|e| Trouble(format!("a thread: {e}")))?;
     beside.look_after(fresh);
     let for_workers = shared.clone();
     let handle = Wire::start(listeners, WireOptions { workers }, move |_| {
@@ -104,6 +108,14 @@ pub(crate) fn start(plan: Plan, workers: Option<usize>) -> Result<Running, Troub
         return Err(Trouble("started twice".to_owned()));
     }
     watch_numbers(&shared);
+    if let Some(at) = shared.store.replay().lost_at() {
+        let at = u64::try_from(at).unwrap_or(0);
+        note::warn(
+            "replay.lost",
+            "the memory of nonces was lost; what could have been seen before is refused",
+            &[("at", at.into())],
+        );
+    }
     Ok(Running { shared, beside })
 }
 
@@ -159,6 +171,17 @@ fn watch_numbers(shared: &Arc<Shared>) {
         "Connections cut because their answer was not read",
         census(|c| c.slow_readers()),
     );
+    metrics.watch_gauge(
+        "revocation_lag_seconds",
+        "Seconds since the feed of revocations was read to its end",
+        of(|s| u64::try_from(s.revoked.staleness_s(s.clock.now())).unwrap_or(0)),
+    );
+    metrics.watch_gauge("revocations", "Revocations in force", of(|s| s.revoked.len()));
+    metrics.watch_counter(
+        "api_key_lookups",
+        "API keys that were looked up in the store",
+        of(|s| s.keys.lookups()),
+    );
     metrics.watch_counter("http2_floods", "HTTP/2 connections ended for flooding", census(|c| c.floods()));
     metrics.watch_counter(
         "limits_degraded",
@@ -184,14 +207,34 @@ fn open_store(plan: &Plan, dry: bool, now: Now) -> Result<Store, Trouble> {
     Store::open(&place, options, now.secs()).map_err(|e| Trouble(e.to_string()))
 }
 
-/// The newest version of a secret of the system, made if there is none.
-fn secret(store: &Store, name: &'static str, now: Now) -> Result<Secret<[u8; 32]>, Trouble> {
+/// What the store holds that must be in memory before the first request.
+struct Remembered {
+    log_key: aws_lc_rs::hmac::Key,
+    dpop_nonce: MacKey,
+    keys: ApiKeys,
+    revoked: Revoked,
+}
+
+fn remembered(store: &Store, now: Now) -> Result<Remembered, Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Trouble(format!("a runtime: {e}")))?;
-    let newest = runtime.block_on(store.secrets().newest(name, now.secs()));
-    newest.map(|secret| secret.value).map_err(|e| Trouble(format!("the secret {name}: {e}")))
+    let read = async {
+        let log_key = store.secrets().newest("log", now.secs()).await?;
+        let dpop_nonce = store.secrets().newest("dpop_nonce", now.secs()).await?;
+        let keys = ApiKeys::open(store.clone(), now).await?;
+        let revoked = Revoked::new();
+        revoked.catch_up(store, now, &|_| {}).await?;
+        Ok(Remembered {
+            // The same over restarts: who is looked for in yesterday's log is found in today's.
+            log_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, log_key.value.expose()),
+            dpop_nonce: MacKey::new(dpop_nonce.value.expose()),
+            keys,
+            revoked,
+        })
+    };
+    runtime.block_on(read).map_err(|e: StoreError| Trouble(format!("the store cannot be read: {e}")))
 }
 
 fn signer(plan: &Plan, now: Now) -> Result<Option<IdentitySigner>, Trouble> {

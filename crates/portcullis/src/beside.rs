@@ -1,13 +1,15 @@
-//! What runs beside the hot path, on a thread of its own: key sets, probes.
+//! What runs beside the hot path, on a thread of its own: key sets, probes, introspection, and the jobs of `jobs.rs`.
 
 use portcullis_egress::tls::Trust;
-use portcullis_egress::{Door, FetchLimits, Purpose};
+use portcullis_egress::{Door, FetchLimits, Post, Purpose};
 use portcullis_gateway::live::Fresh;
 use portcullis_gateway::services::Shared;
 use portcullis_gateway::wire::upstream::probe;
 use portcullis_telemetry::note;
+use portcullis_vault::introspection::{Ask, Asking};
 use portcullis_vault::jwks::{Fetch, Fetched, Fetching};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// A way to hand work to the thread.
@@ -23,13 +25,16 @@ impl Beside {
     }
 }
 
-/// Starts the thread.
-pub(crate) fn start(shared: Arc<Shared>, door: Arc<Door>) -> std::io::Result<Beside> {
+/// Starts the thread; without `jobs`, nothing that writes (`explain`).
+pub(crate) fn start(shared: Arc<Shared>, door: Arc<Door>, jobs: bool) -> std::io::Result<Beside> {
     let (fresh, mut receive) = unbounded_channel::<Fresh>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("portcullis-beside".to_owned()).spawn(move || {
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
+            if jobs {
+                crate::jobs::start(&shared, &door);
+            }
             while let Some(fresh) = receive.recv().await {
                 for keys in fresh.issuers {
                     let fetch = Arc::new(IssuerDoor {
@@ -38,6 +43,11 @@ pub(crate) fn start(shared: Arc<Shared>, door: Arc<Door>) -> std::io::Result<Bes
                         name: keys.name().clone(),
                     });
                     tokio::task::spawn_local(keys.run(fetch, shared.clock.clone(), jitter));
+                }
+                for introspector in fresh.introspectors {
+                    let (asks, name) = (Arc::new(Introspection(door.clone())), introspector.name().clone());
+                    let tell = move |why: Option<&str>| told(&name, why);
+                    tokio::task::spawn_local(introspector.run(asks, shared.clock.clone(), tell));
                 }
                 for upstream in fresh.upstreams {
                     tokio::task::spawn_local(probe(Arc::downgrade(&upstream), door.clone()));
@@ -54,6 +64,40 @@ fn jitter() -> f64 {
     match aws_lc_rs::rand::fill(&mut byte) {
         Ok(()) => f64::from(byte[0]) / 255.0,
         Err(_) => 0.5,
+    }
+}
+
+fn told(name: &str, why: Option<&str>) {
+    if let Some(why) = why {
+        let values = [("introspection", name.into()), ("why", why.into())];
+        note::warn("issuer.unavailable", "an issuer could not be asked about a token", &values);
+    }
+}
+
+/// Asks about opaque tokens (RFC 7662).
+struct Introspection(Arc<Door>);
+
+impl Ask for Introspection {
+    fn post<'a>(&'a self, url: &'a str, authorization: Option<&'a str>, form: &'a str) -> Asking<'a> {
+        Box::pin(async move {
+            let headers: Vec<(&str, &str)> =
+                authorization.map(|value| ("authorization", value)).into_iter().collect();
+            let post = Post {
+                content_type: "application/x-www-form-urlencoded",
+                headers: &headers,
+                body: form.as_bytes(),
+            };
+            let limits = FetchLimits {
+                body: 64 << 10,
+                connect: Duration::from_secs(1),
+                total: Duration::from_secs(2),
+            };
+            match self.0.post(Purpose::Introspection, url, Trust::Public, limits, post).await {
+                Ok(answer) if answer.status == 200 => Ok(answer.body.to_vec()),
+                Ok(answer) => Err(format!("the answer's status is {}", answer.status)),
+                Err(error) => Err(error.to_string()),
+            }
+        })
     }
 }
 

@@ -4,6 +4,7 @@ mod assemble;
 mod beside;
 mod cli;
 mod demo;
+mod jobs;
 mod verbs;
 
 use clap::Parser as _;

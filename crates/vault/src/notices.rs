@@ -74,8 +74,6 @@ pub struct Report {
     pub failed: Vec<(String, String, String, String, bool)>,
     /// Deliveries that arrived.
     pub sent: u64,
-    /// Keys by state.
-    pub states: Vec<(State, u64)>,
 }
 
 /// Computes what is due and delivers it.
@@ -90,27 +88,41 @@ impl Notifier {
         Self { store, remembered: HashSet::new() }
     }
 
-    /// One turn: adds what has become due by `now`, opens notices, delivers. `used` are deprecated keys that were used
-    /// since the last turn.
+    /// Adds what has become due by `now`. Returns the keys by state.
     ///
     /// # Errors
-    /// The store cannot be asked; what was not done is done by the next turn.
-    pub async fn turn(
-        &mut self,
-        now: i64,
-        rules: &Rules,
-        used: &[Id16],
-        door: &dyn Deliver,
-    ) -> Result<Report, StoreError> {
-        let mut report = Report::default();
+    /// The store cannot be asked; what was not done is done by the next call.
+    pub async fn compute(&mut self, now: i64) -> Result<Vec<(State, u64)>, StoreError> {
         let rows = self.store.keys().list(Filter::default()).await?;
-        report.states = states(&rows, now);
         for row in &rows {
             self.due(row, now).await?;
         }
-        for key in used {
-            self.deprecated_use(*key, now).await?;
+        Ok(states(&rows, now))
+    }
+
+    /// Adds that deprecated keys were used: one notice for each key and hour.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn deprecated_uses(&mut self, keys: &[Id16], now: i64) -> Result<(), StoreError> {
+        let hour = now.div_euclid(HOUR);
+        for key in keys {
+            self.add(*key, DEPRECATED_USE, format!("h{hour}"), hour, now, json!({"at": now})).await?;
         }
+        Ok(())
+    }
+
+    /// Opens and delivers what the outbox holds.
+    ///
+    /// # Errors
+    /// The store cannot be asked; what was claimed is claimed again when its lease is over.
+    pub async fn deliver_all(
+        &self,
+        now: i64,
+        rules: &Rules,
+        door: &dyn Deliver,
+    ) -> Result<Report, StoreError> {
+        let mut report = Report::default();
         for _ in 0..BATCHES {
             let claimed = self.store.outbox().claim(now, LEASE_S, BATCH).await?;
             if claimed.is_empty() {
@@ -169,11 +181,6 @@ impl Notifier {
         self.add(row.id, DEPRECATED_USE, bucket, yesterday, now, payload).await?;
         self.remember(row.id, DIGEST, yesterday);
         Ok(())
-    }
-
-    async fn deprecated_use(&mut self, key: Id16, now: i64) -> Result<(), StoreError> {
-        let hour = now.div_euclid(HOUR);
-        self.add(key, DEPRECATED_USE, format!("h{hour}"), hour, now, json!({"at": now})).await
     }
 
     async fn add(

@@ -69,6 +69,15 @@ impl<'w> Rules<'w> {
                 desk.error("scheme-unknown", named.at, message, help);
             }
         }
+        let demands =
+            api.require.default.iter().chain(api.require.operations.iter().map(|(_, demand)| demand));
+        for demand in demands {
+            let (Demand::AnyOf(kinds) | Demand::AllOf(kinds)) = &demand.value;
+            if kinds.is_empty() {
+                let help = "write  any_of: [jwt]";
+                desk.error("require-empty", demand.at, "a demand names no kind of credential", help);
+            }
+        }
         if rules.configured.contains(Kinds::API_KEY) && rules.key_header.is_none() {
             rules.headers.push(HeaderName::from_static("x-api-key"));
         }
@@ -159,6 +168,10 @@ impl<'w> Rules<'w> {
         let terms = Terms { because: &named.because, until: &named.until, at: named.allow.at };
         if !desk.named("anonymous", subject, terms) {
             return None;
+        }
+        if let Some(demand) = self.api.require.operations.get(operation) {
+            let message = format!("a credential is demanded of `{operation}`, and it is named anonymous");
+            desk.error("anonymous-required", demand.at, message, "keep one of the two");
         }
         let demands = security.alternatives.iter().any(|one| !one.requirements.is_empty());
         if demands && !security.alternatives.iter().any(|one| one.requirements.is_empty()) {

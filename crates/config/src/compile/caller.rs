@@ -390,9 +390,9 @@ fn opaque(desk: &mut Desk<'_>, callers: &mut Callers, words: &At<words::Opaque>)
     };
     let introspection = *introspection;
     let issuer = callers.find(desk, &words.issuer)?;
-    let issuer = callers.issuers.get(issuer)?.url.clone();
-    let audiences = audiences?.into_iter().map(Into::into).collect();
-    Some(OpaquePolicy { introspection: introspection?, issuer, audiences })
+    let policy = jwt::Policy { audiences: audiences?, ..callers.templates.get(issuer)?.clone() };
+    let policy_id = fingerprint(&policy);
+    Some(OpaquePolicy { introspection: introspection?, issuer, policy: Arc::new(policy), policy_id })
 }
 
 fn signature(desk: &mut Desk<'_>, words: &At<words::Signature>, live: bool) -> Option<SignaturePolicy> {
@@ -500,17 +500,38 @@ fn sink(desk: &mut Desk<'_>, sink: &At<Sink>) -> Option<NoticeSink> {
         }
         Sink::Email(mail) => {
             let (scheme, rest) = mail.relay.split_once("://").unwrap_or(("", ""));
-            let local = Url::parse(&format!("http://{rest}")).is_ok_and(|url| url.is_loopback());
-            if !(scheme == "smtps" && !rest.is_empty() || scheme == "smtp" && local) {
-                let help = "write smtps://HOST:465; smtp:// is for a relay on this machine";
+            let place = Url::parse(&format!("https://{rest}")).ok();
+            let local = place.as_ref().is_some_and(Url::is_loopback);
+            if !matches!(scheme, "smtps" | "smtp") || place.is_none_or(|place| !place.path.is_empty()) {
+                let help =
+                    "write smtps://HOST:465, or smtp://HOST:587 (with STARTTLS; plain on this machine alone)";
                 let message = format!("`{}` is no relay that can be used", mail.relay.value);
                 desk.error("relay-invalid", mail.relay.at, message, help);
                 return None;
             }
+            let login = match &mail.login {
+                Some(login) if scheme == "smtp" && local => {
+                    let help = "remove `login`, or write smtps://";
+                    desk.error(
+                        "relay-invalid",
+                        login.at,
+                        "a password would go to the relay in the clear",
+                        help,
+                    );
+                    return None;
+                }
+                Some(login) => {
+                    let password =
+                        desk.secret_text(&login.password)?.expose().trim_end_matches(['\r', '\n']).to_owned();
+                    Some((login.user.as_str().into(), Arc::new(Secret::new(password))))
+                }
+                None => None,
+            };
             Some(NoticeSink::Email {
                 relay: mail.relay.as_str().into(),
                 from: mail.from.as_str().into(),
                 to: mail.to.iter().map(|to| to.as_str().into()).collect(),
+                login,
             })
         }
     }

@@ -144,7 +144,7 @@ pub struct Webhook {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Email {
-    /// The relay: `smtps://HOST:PORT`, or `smtp://` on loopback.
+    /// The relay: `smtps://HOST:PORT`, or `smtp://HOST:PORT`, which is plain on loopback and demands STARTTLS elsewhere.
     #[schemars(extend("examples" = ["smtps://mail.example.com:465"]))]
     pub relay: At<String>,
     /// The sender.
@@ -152,6 +152,19 @@ pub struct Email {
     /// Recipients, besides the owner of the key.
     #[serde(default)]
     pub to: Vec<String>,
+    /// Who we are at the relay.
+    #[serde(default)]
+    pub login: Option<At<MailLogin>>,
+}
+
+/// Who we are at a relay (`AUTH PLAIN`, over TLS alone).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MailLogin {
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: At<Reference>,
 }
 
 /// Memory of nonces that were used.

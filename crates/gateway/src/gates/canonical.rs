@@ -22,6 +22,7 @@ use portcullis_jose::message::Received;
 use portcullis_plan::HostTable;
 use portcullis_plan::edge::EdgePolicy;
 use portcullis_plan::listen::Listener;
+use portcullis_vault::api_keys;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -85,9 +86,18 @@ pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Resu
             .filter_map(|api| plan.api(*api))
             .any(|api| matches!(api.contract.find(method, path), Found::Operation { .. }))
     };
+    // Kept aside before the parts are gone; if it is refused for it, its owner is told beside the request.
+    let raw = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).as_bytes();
+    let exposed = memchr::memmem::find(raw, b"pck_").and_then(|_| opaque::find_key(raw));
     let received = carries_proof(&parts.headers).then(|| as_received(&parts, scheme));
-    let head = read(parts, connection, (client, scheme), &plan.edge, &plan.hosts, &declared)
-        .inspect_err(|stop| passage.note(Gate::Canonical, told(stop), None))?;
+    let head = read(parts, connection, (client, scheme), &plan.edge, &plan.hosts, &declared).inspect_err(
+        |stop| {
+            passage.note(Gate::Canonical, told(stop), None);
+            if matches!(stop, Stop::Refusal(refusal) if refusal.code == Code::SecretInUrl) {
+                passage.seen().exposed = exposed.map(|key| (key, api_keys::Place::Url));
+            }
+        },
+    )?;
     if let Some(received) = received {
         passage.keep(Sealed { received, body: connection.body });
     }

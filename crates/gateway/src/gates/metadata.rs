@@ -50,7 +50,8 @@ fn origin(head: &Head) -> String {
 /// Only what is true for this API.
 fn document(origin: &str, api: &Api, plan: &Plan) -> String {
     let jwt = api.authenticate.jwt.iter().filter_map(|jwt| plan.issuers.get(jwt.issuer)).map(|i| &*i.url);
-    let opaque = api.authenticate.opaque.iter().map(|opaque| &*opaque.issuer);
+    let opaque =
+        api.authenticate.opaque.iter().filter_map(|opaque| plan.issuers.get(opaque.issuer)).map(|i| &*i.url);
     let servers: BTreeSet<&str> = jwt.chain(opaque).collect();
     let mut scopes: BTreeSet<&str> = BTreeSet::new();
     for operation in &api.operations {

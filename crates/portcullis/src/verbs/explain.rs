@@ -41,7 +41,8 @@ fn judge(question: &Explain) -> Result<(Explained, SourceMap), Trouble> {
     let asked = asked(question, &plan, tls)?;
     let (shared, fresh) = assemble::shared(plan, true)?;
     let door = Arc::new(Door::new());
-    let beside = crate::beside::start(shared.clone(), door.clone()).map_err(|e| Trouble(e.to_string()))?;
+    let beside =
+        crate::beside::start(shared.clone(), door.clone(), false).map_err(|e| Trouble(e.to_string()))?;
     beside.look_after(fresh);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -55,6 +55,7 @@ fn compiler(source: Source) -> Compile {
                 listen: Some(&direct.listen),
                 issuer: direct.issuer.as_deref(),
                 audience: direct.audience.as_deref(),
+                jwks: direct.jwks.as_deref(),
                 anonymous: direct.anonymous,
                 quiet: false,
             };

@@ -8,6 +8,13 @@ use std::path::PathBuf;
 
 const BORN: i64 = 1_767_225_600;
 
+/// What the program does every minute.
+async fn turn(notifier: &mut Notifier, now: i64, rules: &Rules, used: &[Id16], door: &dyn Deliver) -> Report {
+    notifier.compute(now).await.unwrap();
+    notifier.deprecated_uses(used, now).await.unwrap();
+    notifier.deliver_all(now, rules, door).await.unwrap()
+}
+
 struct Folder(PathBuf);
 
 impl Folder {
@@ -136,8 +143,8 @@ fn each_notice_arrives_exactly_once_over_restarts_and_a_crash() {
         // Two nodes on one store.
         let mut other = Notifier::new(store.clone());
         run(async {
-            notifier.turn(now, &rules, &[], &post).await.unwrap();
-            other.turn(now, &rules, &[], &post).await.unwrap();
+            turn(&mut notifier, now, &rules, &[], &post).await;
+            turn(&mut other, now, &rules, &[], &post).await;
         });
     }
     let types = [
@@ -162,9 +169,10 @@ fn what_was_missed_is_told_once_and_late_is_better_than_never() {
     run(async {
         issue::create(&store, order(), BORN).await.unwrap();
         let mut notifier = Notifier::new(store.clone());
-        let report = notifier.turn(BORN + 89 * DAY + 1, &rules, &[], &post).await.unwrap();
+        let report = turn(&mut notifier, BORN + 89 * DAY + 1, &rules, &[], &post).await;
         assert_eq!(report.told.len(), 1);
-        assert_eq!(report.states.iter().find(|(s, _)| *s == State::Due).unwrap().1, 1);
+        let states = notifier.compute(BORN + 89 * DAY + 1).await.unwrap();
+        assert_eq!(states.iter().find(|(s, _)| *s == State::Due).unwrap().1, 1);
     });
     assert_eq!(post.of("https://ops.example.com/hook"), ["portcullis.apikey.rotation_due 1d"]);
 }
@@ -181,7 +189,7 @@ fn a_receiver_that_is_down_is_tried_for_a_day_and_then_given_up_aloud() {
         post.refusing.set(true);
         let (mut dead, mut now) = (None, BORN + 60);
         while dead.is_none() && now < BORN + 3 * DAY {
-            let report = notifier.turn(now, &rules, &[], &post).await.unwrap();
+            let report = turn(&mut notifier, now, &rules, &[], &post).await;
             assert!(report.sent == 0);
             dead = report.failed.iter().any(|(.., given_up)| *given_up).then_some(now - BORN);
             now += 30;
@@ -190,14 +198,14 @@ fn a_receiver_that_is_down_is_tried_for_a_day_and_then_given_up_aloud() {
         assert!((23 * HOUR..=26 * HOUR).contains(&lived), "{lived}");
         assert_eq!(post.attempts.get(), ATTEMPTS + 1);
         post.refusing.set(false);
-        assert_eq!(notifier.turn(now + DAY, &rules, &[], &post).await.unwrap().sent, 0, "dead is dead");
+        assert_eq!(turn(&mut notifier, now + DAY, &rules, &[], &post).await.sent, 0, "dead is dead");
 
         let next = issue::create(&store, order(), BORN).await.unwrap().row.id;
         post.refusing.set(true);
         store.keys().exposed(next, now).await.unwrap();
-        notifier.turn(now, &rules, &[], &post).await.unwrap();
+        turn(&mut notifier, now, &rules, &[], &post).await;
         post.refusing.set(false);
-        notifier.turn(now + 30, &rules, &[], &post).await.unwrap();
+        turn(&mut notifier, now + 30, &rules, &[], &post).await;
         assert_eq!(post.of("https://ops.example.com/hook"), ["portcullis.apikey.exposed once"]);
     });
 }
@@ -219,7 +227,7 @@ fn one_receiver_that_is_down_does_not_make_another_hear_twice() {
         store.keys().revoke(key, BORN, "left".to_owned()).await.unwrap();
         let mut notifier = Notifier::new(store.clone());
         for minute in 0..120 {
-            notifier.turn(BORN + minute * 60, &rules, &[], &half).await.unwrap();
+            turn(&mut notifier, BORN + minute * 60, &rules, &[], &half).await;
         }
     });
     for to in ["https://ops.example.com/hook", "ops@example.com", "keys@acme.example"] {
@@ -247,7 +255,7 @@ fn use_of_a_deprecated_key_is_told_once_an_hour_and_summed_up_the_next_day() {
         let mut notifier = Notifier::new(store.clone());
         for minute in 60..48 * 60 {
             let used: &[Id16] = if minute < 180 { &[key] } else { &[] };
-            notifier.turn(BORN + minute * 60, &rules, used, &post).await.unwrap();
+            turn(&mut notifier, BORN + minute * 60, &rules, used, &post).await;
         }
     });
     let hours = BORN / HOUR;

@@ -65,7 +65,7 @@ impl<'h> Presented<'h> {
             presented.api_key = Some(key);
         }
         if accepts.signature.is_some() {
-            let message = head.header("signature-input").is_some_and(is_ours);
+            let message = by_message(head);
             let pc1 = head.single("x-pc-signature")?.is_some();
             presented.signature = match (message, pc1) {
                 (true, true) => return Err(ambiguous("two-signature-schemes")),
@@ -115,6 +115,16 @@ impl<'h> Presented<'h> {
         }
         kinds
     }
+}
+
+/// Whether a request carries a signature of ours. Anything else under these names buys nothing: such a request is
+/// counted as one without a credential.
+pub(crate) fn is_signed(head: &Head) -> bool {
+    by_message(head) || head.header("x-pc-signature").is_some()
+}
+
+fn by_message(head: &Head) -> bool {
+    head.header("signature-input").is_some_and(is_ours)
 }
 
 /// Signatures under other tags are other people's (RFC 9421 § 7.2.3). What cannot be read may be ours: it is refused

@@ -4,108 +4,111 @@ use super::{Failure, Proof};
 use crate::gates::route::Matched;
 use crate::passage::Passage;
 use crate::services::Services;
-use ipnet::IpNet;
-use portcullis_core::caller::{Caller, ClaimSource, KeyRef, Kind, Subject};
+use http::header::{LINK, USER_AGENT};
+use http::{HeaderName, HeaderValue};
+use portcullis_core::caller::{Caller, ClaimSource as _, KeyRef, Kind, Subject};
+use portcullis_core::head::Head;
+use portcullis_core::opaque::Id16;
 use portcullis_core::problem::Code;
+use portcullis_core::verdict::Fault;
 use portcullis_jose::api_key::State;
-use portcullis_jose::json::{Json, Limits, Pointer};
 use portcullis_plan::api::Principal;
-use portcullis_store::keys::KeyRow;
-use std::borrow::Cow;
+use portcullis_store::StoreError;
+use portcullis_vault::api_keys::RegisteredKey;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// `iss` of the subjects that keys name.
-const ISSUER: &str = "portcullis:keys";
+static ISSUER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("portcullis:keys"));
 
-/// Whether the key may be used from there and for this: its networks, its APIs and operations. An entry that cannot be
-/// read allows nothing.
-pub(super) fn allowed(row: &KeyRow, client: IpAddr, matched: &Matched<'_>) -> Result<(), Failure> {
+/// The row of a key, from memory or the store.
+pub(super) async fn registered(
+    id: Option<Id16>,
+    passage: &Passage,
+    services: &Services,
+) -> Result<Option<Arc<RegisteredKey>>, Failure> {
+    let Some(id) = id else { return Ok(None) };
+    services.shared.keys.registered(id, passage.now).await.map_err(unavailable)
+}
+
+/// The store of keys could not be asked: no verdict on the key.
+pub(super) fn unavailable(_: StoreError) -> Failure {
+    Failure::Stop(Fault::new(Code::KeyStoreUnavailable, "key-store-unavailable").retry_after(1).into())
+}
+
+/// Whether the key may be used from there and for this: its networks, its APIs and operations.
+pub(super) fn allowed(key: &RegisteredKey, client: IpAddr, matched: &Matched<'_>) -> Result<(), Failure> {
     let refused = |reason| Err(Failure::refused(Code::KeyNotAllowed, reason));
-    let client = client.to_canonical();
-    let near = |net: &String| net.parse::<IpNet>().is_ok_and(|net| net.contains(&client));
-    if !row.ip_allow.is_empty() && !row.ip_allow.iter().any(near) {
+    if !key.may_come_from(client) {
         return refused("key-address");
     }
-    let (api, operation) = (&*matched.api().name, &*matched.operation().id);
-    let names = |entry: &String| match entry.split_once(':') {
-        None => entry == api,
-        Some((one, id)) => one == api && id == operation,
-    };
-    if row.apis.iter().any(names) { Ok(()) } else { refused("key-api") }
+    if key.is_for(&matched.api().name, &matched.operation().id) { Ok(()) } else { refused("key-api") }
 }
 
 /// The caller that a key stands for. `state` is one that works.
 pub(super) fn proof(
-    row: &KeyRow,
+    key: &RegisteredKey,
     state: State,
     principal: &Principal,
     decision: &'static str,
     services: &Services,
 ) -> Proof {
-    let claims = KeyClaims {
-        attributes: Json::parse(row.attributes.clone().into_bytes(), &Limits::PAYLOAD).ok(),
-        owner: row.owner.clone(),
-    };
-    let tenant = principal.tenant.as_deref().and_then(|pointer| claims.text_at(pointer)).map(Cow::into_owned);
-    let subject = Subject { issuer: Arc::from(ISSUER), id: Arc::from(&*row.owner) };
-    let hash = services.shared.hash_subject(&subject);
-    let key = KeyRef {
-        id: Arc::from(row.id.as_str()),
+    let named =
+        principal.tenant.as_deref().and_then(|pointer| key.claims.text_at(pointer)).map(|t| Arc::from(&*t));
+    let subject = Subject { issuer: ISSUER.clone(), id: key.owner.clone() };
+    let hash = *key.hash.get_or_init(|| services.shared.hash_subject(&subject));
+    let used = KeyRef {
+        id: key.id.clone(),
         state: state.text(),
-        deprecated_at: (state == State::Deprecated).then(|| row.dates.deprecated_from()),
-        ends_at: row.dates.ends_at(),
-        successor: row.successor.map(|id| Arc::from(id.as_str())),
+        deprecated_at: (state == State::Deprecated).then(|| key.row.dates.deprecated_from()),
+        ends_at: key.row.dates.ends_at(),
+        successor: key.successor.clone(),
     };
     let caller = Caller {
         kind: Kind::Key,
         subject: Some(subject),
-        tenant: tenant.or_else(|| row.tenant.clone()).map(Arc::from),
-        scopes: row.scopes.iter().map(|scope| Box::from(scope.as_str())).collect(),
-        claims: Some(Arc::new(claims)),
-        key: Some(key),
+        tenant: named.or_else(|| key.tenant.clone()),
+        scopes: key.scopes.clone(),
+        claims: Some(key.claims.clone()),
+        key: Some(used),
         ..Caller::anonymous()
     };
     Proof { caller: Rc::new(caller), hash: Some(hash), decision }
 }
 
-/// The key was accepted: its last use is noted, beside the request.
-pub(super) fn used(row: &KeyRow, passage: &Passage, services: &Services) {
+/// The key was accepted: its use is noted beside the request, and a deprecated one is shown on the answer.
+pub(super) fn used(key: &RegisteredKey, state: State, head: &Head, passage: &Passage, services: &Services) {
+    if state == State::Deprecated {
+        lifecycle(key, passage);
+    }
     if !services.dry {
-        services.shared.store.keys().touch(row.id, passage.now.secs());
+        let agent = head.header(USER_AGENT.as_str()).unwrap_or_default();
+        services.shared.keys.used(key, state, passage.now, head.client().address, agent.as_bytes());
     }
 }
 
-/// What is registered with a key, as claims: `sub` is its owner.
-struct KeyClaims {
-    attributes: Option<Json>,
-    owner: String,
-}
+const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
+const SUNSET: HeaderName = HeaderName::from_static("sunset");
 
-impl ClaimSource for KeyClaims {
-    fn text_at(&self, pointer: &str) -> Option<Cow<'_, str>> {
-        if pointer == "/sub" {
-            return Some(Cow::Borrowed(&self.owner));
-        }
-        let value = self.attributes.as_ref()?.root().pointer(&Pointer::parse(pointer)?)?;
-        match value.as_str() {
-            Some(text) => Some(Cow::Borrowed(text)),
-            None => value.as_integer().map(|n| Cow::Owned(n.to_string())),
-        }
-    }
-
-    fn texts_at(&self, pointer: &str) -> Vec<String> {
-        if pointer == "/sub" {
-            return vec![self.owner.clone()];
-        }
-        let root = self.attributes.as_ref().map(Json::root);
-        let Some(value) = root.zip(Pointer::parse(pointer)).and_then(|(root, p)| root.pointer(&p)) else {
-            return Vec::new();
+/// `Deprecation` (RFC 9745), `Sunset` (RFC 8594), and where to read how the key is replaced.
+fn lifecycle(key: &RegisteredKey, passage: &Passage) {
+    let dates = &key.row.dates;
+    let end = Duration::from_secs(u64::try_from(dates.ends_at()).unwrap_or(0));
+    let mut fields = vec![
+        (DEPRECATION, format!("@{}", dates.deprecated_from())),
+        (SUNSET, httpdate::fmt_http_date(UNIX_EPOCH + end)),
+    ];
+    if let Some(docs) = &passage.plan.keys.docs {
+        let next = if key.successor.is_some() {
+            format!(", <{docs}>; rel=\"successor-version\"")
+        } else {
+            String::new()
         };
-        match value.as_str() {
-            Some(text) => vec![text.to_owned()],
-            None => value.items().filter_map(|v| v.as_str()).map(str::to_owned).collect(),
-        }
+        fields.push((LINK, format!("<{docs}>; rel=\"deprecation\"{next}")));
     }
+    let fields =
+        fields.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?)));
+    passage.seen().lifecycle_headers.extend(fields);
 }

@@ -3,6 +3,7 @@
 //! A credential that was presented and is invalid fails the request; it never falls through to another alternative
 //! or to anonymous.
 
+mod api_key;
 mod cache;
 mod chain;
 mod challenge;
@@ -11,6 +12,7 @@ mod duty;
 mod extract;
 mod key;
 mod mtls;
+mod opaque;
 mod possession;
 mod signature;
 mod token;
@@ -18,6 +20,7 @@ mod token;
 pub(crate) use cache::Cache;
 pub(crate) use challenge::insufficient_scope;
 pub use duty::Provisional;
+pub(crate) use extract::is_signed;
 pub(crate) use signature::Verifiers;
 pub(crate) use token::Verified;
 
@@ -33,8 +36,10 @@ use portcullis_core::caller::{Caller, Kind};
 use portcullis_core::head::Head;
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
-use portcullis_core::verdict::{Refusal, Stop};
+use portcullis_core::verdict::{Fault, Refusal, Stop};
 use portcullis_plan::access::{Access, Alternative, Kinds};
+use portcullis_telemetry::metrics::Credential;
+use portcullis_vault::api_keys::Place;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -85,6 +90,16 @@ impl Failure {
     fn token(reason: &'static str) -> Self {
         Self::Refused(Code::TokenInvalid, reason)
     }
+
+    /// For the metrics.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(_, reason) => reason,
+            Self::Stop(Stop::Fault(fault)) => fault.code.text(),
+            Self::Stop(Stop::Refusal(refusal)) => refusal.code.text(),
+            Self::Stop(Stop::Answer(_)) => "answered",
+        }
+    }
 }
 
 /// Checks the proof of who sends the request. What a signature says of the body is a duty that `intake` discharges.
@@ -101,6 +116,7 @@ pub async fn who<'p>(
         dpop::offer_nonce(passage, services);
     }
     let presented = Presented::take(head, &api.authenticate)
+        .inspect_err(|_| in_cookie(head, passage))
         .map_err(|stop| flood::unreadable(stop, passage, services, head.client().address))?;
     if presented.unsupported {
         return refuse(Code::CredentialUnsupported, "authorization-scheme", head, matched, passage, services);
@@ -118,8 +134,20 @@ pub async fn who<'p>(
         if !kinds.contains(kind) {
             continue;
         }
+        let (credential, began) = (credential(kind, &presented), services.ticks());
         let result = match (kind, presented.token, presented.signature) {
-            (Kinds::TOKEN, Some(token), _) => token::verify(token, api, passage, services).await,
+            (Kinds::TOKEN, Some(token), _) => match &api.authenticate.opaque {
+                // The shape decides, and nothing is tried twice. Four dots are a JWE, which is refused outright.
+                Some(policy) if !matches!(dots(token.text), 2 | 4) => {
+                    opaque::verify(token, policy, api, passage, services).await
+                }
+                _ if dots(token.text) == 2 => token::verify(token, api, passage, services).await,
+                _ => Err(Failure::token("not-a-jwt")),
+            },
+            (Kinds::API_KEY, ..) => {
+                let text = presented.api_key.unwrap_or_default();
+                api_key::verify(text, head, matched, passage, services).await
+            }
             (Kinds::SIGNATURE, _, Some(scheme)) => {
                 signature::verify(scheme, head, matched, passage, services).await.map(|(proof, digests)| {
                     duty = digests;
@@ -129,6 +157,10 @@ pub async fn who<'p>(
             (Kinds::CERTIFICATE, ..) => mtls::verify(api, passage, services),
             _ => Err(Failure::refused(Code::CredentialUnsupported, "kind-not-verifiable")),
         };
+        match &result {
+            Ok(_) => services.counters.identified(credential, services.ticks().saturating_sub(began)),
+            Err(failure) => services.shared.metrics.unproved(credential, failure.word()),
+        }
         match result {
             Ok(proof) => proofs.push(proof),
             Err(Failure::Stop(stop)) => return Err(stop),
@@ -141,6 +173,36 @@ pub async fn who<'p>(
     passage.note(Gate::Identify, decision, alternative.map(|a| a.at));
     passage.saw_caller(&caller, hash);
     Ok(Provisional::new(Identified { caller, alternative, kinds }, duty))
+}
+
+/// Own credentials are worth nothing while this node might not know that they were revoked (callers.md § 7).
+fn current(passage: &Passage, services: &Services) -> Result<(), Failure> {
+    let patience = passage.plan.keys.revocation_max_staleness_s;
+    if services.shared.revoked.is_fresh(passage.now, patience) {
+        return Ok(());
+    }
+    let fault = Fault::new(Code::RevocationUnavailable, "revocation-feed-stale");
+    Err(Failure::Stop(fault.retry_after(5).into()))
+}
+
+fn dots(token: &str) -> usize {
+    token.bytes().filter(|b| *b == b'.').count()
+}
+
+fn credential(kind: Kinds, presented: &Presented<'_>) -> Credential {
+    match kind {
+        Kinds::API_KEY => Credential::ApiKey,
+        Kinds::SIGNATURE => Credential::Signature,
+        Kinds::CERTIFICATE => Credential::Certificate,
+        _ if presented.token.is_some_and(|token| dots(token.text) != 2) => Credential::Opaque,
+        _ => Credential::Jwt,
+    }
+}
+
+/// A key in a cookie is looked at beside the request: if there is such a key, its owner is told.
+fn in_cookie(head: &Head, passage: &Passage) {
+    let key = head.cookies().find_map(|(_, value)| portcullis_core::opaque::find_key(value.as_bytes()));
+    passage.seen().exposed = key.map(|key| (key, Place::Cookie));
 }
 
 fn nobody<'p>(access: &'p Access, passage: &Passage) -> Identified<'p> {

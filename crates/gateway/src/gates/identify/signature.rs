@@ -4,14 +4,13 @@
 //! an unknown key costs and says what a wrong MAC does; a nonce is spent only by whoever has the key.
 
 use super::extract::Signed as Scheme;
-use super::{Failure, Proof, dpop, key};
+use super::{Failure, Proof, current, dpop, key};
 use crate::gates::route::Matched;
 use crate::passage::{Passage, Sealed};
 use crate::services::Services;
 use portcullis_core::head::Head;
 use portcullis_core::opaque::Id16;
 use portcullis_core::problem::Code;
-use portcullis_core::verdict::Fault;
 use portcullis_jose::api_key::{State, partner_key};
 use portcullis_jose::digest::{DigestFault, Digests};
 use portcullis_jose::jwk::VerifyKey;
@@ -44,18 +43,20 @@ pub(super) async fn verify(
     let claim = Claim::read(scheme, head, policy)?;
     claim.fresh(now, replay.lost_at()).map_err(refused)?;
     claim.covers(sealed, policy).map_err(refused)?;
-    let row = row(claim.key_id(), services).await?.filter(|row| can_verify(row, policy, now));
-    let verifier = row.as_ref().and_then(|row| verifier(row, services));
+    let known = key::registered(claim.key_id(), passage, services).await?;
+    let known = known.filter(|known| can_verify(&known.row, policy, now));
+    let verifier = known.as_ref().and_then(|known| verifier(&known.row, services));
     claim.verify(verifier.as_deref(), sealed).map_err(refused)?;
     // No row never verifies: the dummy is always wrong.
-    let Some(row) = row else { return Err(refused(Refusal::Invalid)) };
-    let state = row.dates.state(now);
+    let Some(known) = known else { return Err(refused(Refusal::Invalid)) };
+    let state = known.row.dates.state(now);
     if !state.works() {
         return Err(Failure::refused(Code::KeyExpired, "key-expired"));
     }
-    key::allowed(&row, head.client().address, matched)?;
+    current(passage, services)?;
+    key::allowed(&known, head.client().address, matched)?;
     if !services.dry {
-        let parts = [row.id.as_str(), claim.nonce()];
+        let parts = [&*known.id, claim.nonce()];
         let spent = ReplayKey::new(ReplayKind::Signature, &parts);
         let expires = now.saturating_add(REMEMBERED);
         let seen = replay.put_if_absent(ReplayKind::Signature, spent, expires, now).await;
@@ -67,8 +68,8 @@ pub(super) async fn verify(
         }
     }
     let duty = claim.duty(head, sealed.body)?;
-    key::used(&row, passage, services);
-    Ok((key::proof(&row, state, &api.principal, claim.decision(), services), duty))
+    key::used(&known, state, head, passage, services);
+    Ok((key::proof(&known, state, &api.principal, claim.decision(), services), duty))
 }
 
 /// What the request says of itself; not believed yet.
@@ -175,14 +176,6 @@ impl<'h> Claim<'h> {
             Self::Pc1(_) => "signature, pc1",
         }
     }
-}
-
-async fn row(id: Option<Id16>, services: &Services) -> Result<Option<KeyRow>, Failure> {
-    let Some(id) = id else { return Ok(None) };
-    services.shared.store.keys().by_id(id).await.map_err(|_| {
-        let fault = Fault::new(Code::KeyStoreUnavailable, "key-store-unavailable");
-        Failure::Stop(fault.retry_after(1).into())
-    })
 }
 
 /// Keys of the other environment, and keys that do not work, are verified by a dummy. An expired one is not: its owner

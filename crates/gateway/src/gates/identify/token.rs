@@ -2,21 +2,24 @@
 
 use super::cache::{TTL_S, TokenHash};
 use super::extract::Token;
-use super::{Failure, Proof, possession};
+use super::{Failure, Proof, current, possession};
 use crate::passage::Passage;
 use crate::services::Services;
 use portcullis_core::caller::{Caller, ClaimSource, Kind, Subject};
 use portcullis_core::problem::Code;
 use portcullis_core::verdict::{Fault, Stop};
 use portcullis_jose::json::Pointer;
-use portcullis_jose::jwt::{Claims, Policy, Unverified};
+use portcullis_jose::jwt::{Claims, Unverified};
 use portcullis_jose::reason::Reason;
-use portcullis_plan::access::JwtPolicy;
+use portcullis_plan::access::{Issuer, JwtPolicy};
 use portcullis_plan::api::{Api, Principal};
+use portcullis_telemetry::note;
 use portcullis_vault::jwks::IssuerKeys;
+use portcullis_vault::revocation::TokenFacts;
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A token that was verified, and what must hold at every use of it.
 pub(crate) struct Verified {
@@ -25,6 +28,7 @@ pub(crate) struct Verified {
     claims: Arc<TokenClaims>,
     issuer: Arc<IssuerKeys>,
     issuer_index: usize,
+    kid: Option<Box<str>>,
     epoch: u64,
     skew: i64,
     until: i64,
@@ -38,10 +42,6 @@ pub(super) async fn verify(
     services: &Services,
 ) -> Result<Proof, Failure> {
     let token = presented.text;
-    // The shape decides, and nothing is tried twice: two dots are a JWT. Four are a JWE, which is refused outright.
-    if token.bytes().filter(|b| *b == b'.').count() != 2 {
-        return Err(Failure::token("not-a-jwt"));
-    }
     let now = passage.now.secs();
     let key = cache_key(token, api);
     let cached = services.verified.borrow_mut().get(&key);
@@ -50,7 +50,7 @@ pub(super) async fn verify(
             && verified.keys_are_in_force(passage)
             && !verified.claims.0.expired(now, verified.skew)
         {
-            services.cache_hits.set(services.cache_hits.get().wrapping_add(1));
+            services.counters.verify_cache_hit();
             return proof(&verified, presented, passage, services, true).await;
         }
         services.verified.borrow_mut().forget(&key);
@@ -68,21 +68,26 @@ async fn judge(token: &str, api: &Api, passage: &Passage, services: &Services) -
     let mut loaded = keys.keys(passage.now).await.map_err(|_| unavailable())?;
     let kid = unverified.kid().map(str::to_owned);
     let mut result = unverified.access_token(now, &policy.policy, &loaded.set);
-    if let (Err(Reason::KeyUnknown), Some(kid)) = (&result, kid)
-        && let Some(fresh) = keys.keys_for_unknown(&kid, passage.now).await
+    if let (Err(Reason::KeyUnknown), Some(kid)) = (&result, &kid)
+        && let Some(fresh) = keys.keys_for_unknown(kid, passage.now).await
     {
         loaded = fresh;
         result = portcullis_jose::jwt::access_token(now, &policy.policy, &loaded.set, token);
     }
-    let claims = result.map_err(refused)?;
-    let from =
-        Origin { issuer: issuer.url.clone(), index: policy.issuer, keys: keys.clone(), epoch: loaded.epoch };
-    let verified = verified(claims, &policy.policy, &api.principal, from, (now, services));
-    if verified.caller.subject.is_none() && verified.caller.client.is_none() {
-        // Nobody could be counted, bound to an object, or found again in the log.
-        return Err(refused(Reason::ClaimSub));
-    }
-    Ok(verified)
+    let claims = Arc::new(TokenClaims(result.map_err(refused)?));
+    let caller = caller(&claims, &api.principal, issuer.url.clone())?;
+    let skew = policy.policy.skew;
+    Ok(Verified {
+        hash: caller.subject.as_ref().map(|s| services.shared.hash_subject(s)),
+        until: claims.0.exp().saturating_add(skew).min(now.saturating_add(TTL_S)),
+        caller: Rc::new(caller),
+        claims,
+        issuer: keys.clone(),
+        issuer_index: policy.issuer,
+        kid: kid.map(String::into_boxed_str),
+        epoch: loaded.epoch,
+        skew,
+    })
 }
 
 /// One issuer needs no choice; among several, `iss` selects by byte equality and for nothing else.
@@ -96,28 +101,21 @@ fn select<'p>(unverified: &Unverified<'_>, policies: &'p [JwtPolicy]) -> Result<
     }
 }
 
-/// Whose keys verified a token.
-struct Origin {
-    issuer: Arc<str>,
-    index: usize,
-    keys: Arc<IssuerKeys>,
-    epoch: u64,
-}
-
-fn verified(
-    claims: Claims,
-    policy: &Policy,
+/// Whom the claims of a token name.
+pub(super) fn caller(
+    claims: &Arc<TokenClaims>,
     principal: &Principal,
-    from: Origin,
-    (now, services): (i64, &Services),
-) -> Verified {
-    let Origin { issuer, index, keys, epoch } = from;
-    let claims = Arc::new(TokenClaims(claims));
+    issuer: Arc<str>,
+) -> Result<Caller, Failure> {
     let id = claims.text_at(&principal.id).map(|id| Arc::<str>::from(&*id));
     let client = claims.0.client().cloned();
+    if id.is_none() && client.is_none() {
+        // Nobody could be counted, bound to an object, or found again in the log.
+        return Err(refused(Reason::ClaimSub));
+    }
     let kind =
         if client.is_some() && client.as_deref() == claims.0.subject() { Kind::Client } else { Kind::User };
-    let caller = Caller {
+    Ok(Caller {
         kind,
         subject: id.map(|id| Subject { issuer, id }),
         client,
@@ -127,22 +125,48 @@ fn verified(
         binding: claims.0.binding().clone(),
         key: None,
         token: Some(claims.0.token_ref()),
+    })
+}
+
+/// Asked on every use of a token: revocation is in no cache. Tokens of an issuer that is `revocable` are not served while
+/// this node might not know what was revoked.
+pub(super) fn not_revoked(
+    issuer: &Issuer,
+    claims: &Claims,
+    kid: Option<&str>,
+    passage: &Passage,
+    services: &Services,
+) -> Result<(), Failure> {
+    if issuer.revocable {
+        current(passage, services)?;
+    }
+    let token = TokenFacts {
+        issuer: &issuer.url,
+        jti: claims.jti(),
+        sid: claims.sid(),
+        subject: claims.subject(),
+        client: claims.client().map(|client| &**client),
+        signing_key: kid,
+        iat: claims.iat(),
     };
-    let until = claims.0.exp().saturating_add(policy.skew).min(now.saturating_add(TTL_S));
-    let hash = caller.subject.as_ref().map(|s| services.shared.hash_subject(s));
-    Verified {
-        caller: Rc::new(caller),
-        hash,
-        claims,
-        issuer: keys,
-        issuer_index: index,
-        epoch,
-        skew: policy.skew,
-        until,
+    if services.shared.revoked.is_empty() || !services.shared.revoked.names(&token) {
+        return Ok(());
+    }
+    presented_revoked(passage, services);
+    Err(refused(Reason::Revoked))
+}
+
+/// Somebody goes on with a token that was taken away: the operator hears of it, once a second at most.
+fn presented_revoked(passage: &Passage, services: &Services) {
+    static TOLD: AtomicI64 = AtomicI64::new(0);
+    if !services.dry && TOLD.swap(passage.now.secs(), Ordering::Relaxed) != passage.now.secs() {
+        let id = passage.id.to_string();
+        let message = "a revoked token was presented; the request's line in the log says by whom";
+        note::warn("token.revoked_presented", message, &[("request", id.as_str().into())]);
     }
 }
 
-/// The binding is looked at on every use: a bound token is no bearer, and a bearer is not bound.
+/// Revocation and binding are looked at on every use: a bound token is no bearer, and a bearer is not bound.
 async fn proof(
     verified: &Verified,
     presented: Token<'_>,
@@ -150,6 +174,8 @@ async fn proof(
     services: &Services,
     cached: bool,
 ) -> Result<Proof, Failure> {
+    let (issuer, _) = passage.plan.issuer(verified.issuer_index).ok_or_else(unavailable)?;
+    not_revoked(issuer, &verified.claims.0, verified.kid.as_deref(), passage, services)?;
     possession::check(&verified.caller.binding, presented, passage, services).await?;
     Ok(Proof {
         caller: verified.caller.clone(),
@@ -186,7 +212,7 @@ fn cache_key(token: &str, api: &Api) -> TokenHash {
     key
 }
 
-fn refused(reason: Reason) -> Failure {
+pub(super) fn refused(reason: Reason) -> Failure {
     let code = if reason == Reason::Expired { Code::TokenExpired } else { Code::TokenInvalid };
     Failure::refused(code, reason.text())
 }
@@ -198,6 +224,12 @@ fn unavailable() -> Failure {
 
 /// Claims by JSON pointer.
 pub(crate) struct TokenClaims(Claims);
+
+impl From<Claims> for TokenClaims {
+    fn from(claims: Claims) -> Self {
+        Self(claims)
+    }
+}
 
 impl ClaimSource for TokenClaims {
     fn text_at(&self, pointer: &str) -> Option<Cow<'_, str>> {
