@@ -9,7 +9,7 @@ use crate::wire::{Handshake, InBody};
 use http::request::Parts;
 use portcullis_core::head::{How, Scheme};
 use portcullis_core::id::RequestId;
-use portcullis_core::trail::Trail;
+use portcullis_core::trail::{Gate, Trail};
 use portcullis_core::verdict::{Answer, Stop};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -68,5 +68,18 @@ pub async fn explain(asked: Asked, services: &Services) -> Explained {
             format!("{}: {} in {period} s, burst {}, {} left", d.name.as_str(), d.limit, d.burst, d.remaining)
         })
         .collect();
-    Explained { stop, trail: passage.take_trail(), limits }
+    Explained { stop, trail: whole(passage.take_trail()), limits }
+}
+
+/// The log spares itself the gate that every line has passed; who asks is told of it.
+fn whole(taken: Trail) -> Trail {
+    if taken.steps().iter().any(|step| step.gate == Gate::Canonical) {
+        return taken;
+    }
+    let mut trail = Trail::new();
+    trail.note(Gate::Canonical, "can be read in one way only", None);
+    for step in taken.steps() {
+        trail.note(step.gate, step.decision.clone(), step.rule);
+    }
+    trail
 }
