@@ -1,7 +1,6 @@
 //! HTTP/2 frames by hand: what no library would send.
 
 use crate::world::World;
-use portcullis_testkit::Connection;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -121,10 +120,5 @@ impl Frames {
                 return back;
             }
         }
-    }
-
-    /// The rest as bytes.
-    pub(crate) fn into_connection(self) -> Connection {
-        Connection::over(self.stream)
     }
 }

@@ -19,4 +19,6 @@ mod limits;
 mod reload;
 mod secrets;
 mod tour;
+mod verbs;
+mod wire;
 mod world;
