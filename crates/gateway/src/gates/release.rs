@@ -62,13 +62,17 @@ pub async fn filter(
     };
     let (parts, body) = response.into_parts();
     let status = parts.status.as_u16();
+    if status >= 500 {
+        return Err(upstream_failed(status, &parts.headers, passage));
+    }
     if policy.exchange == Exchange::Grpc {
+        if status != 200 {
+            // A call fails in its trailers; any other status comes from something in between, with a page of its own.
+            return Err(violation(passage, "grpc-without-200"));
+        }
         let headers = grpc_headers(&parts.headers, &head, caller, matched, passage)?;
         let held = Held::new(under_way, ends(caller, &policy.exchange, passage));
         return Ok(answer(parts.status, headers, held.body(OutBody::Upstream(body))));
-    }
-    if status >= 500 {
-        return Err(upstream_failed(status, &parts.headers, passage));
     }
     let declared = match matched.operation().response(status) {
         Some(declared) => Some(declared),
@@ -106,8 +110,15 @@ fn ends(caller: &Identified<'_>, exchange: &Exchange, passage: &Passage) -> Opti
         Exchange::Grpc => Some(Cut("the credential has ended")),
         Exchange::Plain | Exchange::WebSocket { .. } => return None,
     };
-    let left = caller.token.as_ref()?.exp.saturating_sub(passage.now.secs()).max(0).unsigned_abs();
-    Some((Box::pin(tokio::time::sleep(Duration::from_secs(left))), cut))
+    Some((Box::pin(tokio::time::sleep(left(caller, passage)?)), cut))
+}
+
+/// Until the caller's credential has ended: its token, or its key, whichever is first.
+fn left(caller: &Identified<'_>, passage: &Passage) -> Option<Duration> {
+    let token = caller.token.as_ref().map(|token| token.exp);
+    let key = caller.key.as_ref().map(|key| key.ends_at);
+    let end = token.into_iter().chain(key).min()?;
+    Some(Duration::from_secs(end.saturating_sub(passage.now.secs()).max(0).unsigned_abs()))
 }
 
 type End = (Pin<Box<tokio::time::Sleep>>, Option<Cut>);
@@ -121,11 +132,11 @@ fn websocket(
     under_way: Option<portcullis_limits::Permit>,
     passage: &Passage,
 ) -> Released {
-    let left = caller.token.as_ref().map(|t| t.exp.saturating_sub(passage.now.secs()).max(0).unsigned_abs());
+    let left = left(caller, passage);
     let end = async move {
         let _under_way = under_way;
         match left {
-            Some(secs) => tokio::time::sleep(Duration::from_secs(secs)).await,
+            Some(left) => tokio::time::sleep(left).await,
             None => std::future::pending().await,
         }
         POLICY_VIOLATION
