@@ -203,12 +203,13 @@ async fn take_body<'p>(
     let canonical = HeaderValue::try_from(media.essence()).ok();
     if let BodyPlan::Opaque = plan {
         passage.note(Gate::Intake, "opaque body, sizes only", Some(content.at));
+        // With a signed digest it is read here, by the clock of bodies, and only then handed on.
+        let (mut body, caller) = caller.stream(body, limit, passage).await?;
         if matched.policy().exchange == Exchange::Grpc {
             body.set_arrival(None);
         } else {
             body.set_limit(limit);
         }
-        let (body, caller) = caller.stream(body, limit, passage).await?;
         return Ok((canonical, Judged::Opaque(body), caller));
     }
     let (bytes, caller) = caller.collect(body, limit, passage).await?;

@@ -1,7 +1,7 @@
 //! Is it declared? An undeclared path or method goes nowhere.
 
 use super::cors::{self, Offer, Preflight};
-use super::metadata;
+use super::{identify, metadata};
 use crate::passage::Passage;
 use crate::services::Services;
 use http::header::{ALLOW, AUTHORIZATION};
@@ -66,8 +66,7 @@ impl<'p> Matched<'p> {
         let key = |p: &portcullis_plan::access::ApiKeyPolicy| headers.contains_key(&*p.header);
         headers.contains_key(AUTHORIZATION)
             || self.api.authenticate.api_key.as_ref().is_some_and(key)
-            || (self.api.authenticate.signature.is_some()
-                && (headers.contains_key("signature") || headers.contains_key("x-pc-signature")))
+            || (self.api.authenticate.signature.is_some() && identify::is_signed(head))
             || self.certificate
     }
 

@@ -19,7 +19,7 @@ pub(super) const ACCEPT_SIGNATURE: HeaderValue = HeaderValue::from_static(
 pub(crate) fn add(refusal: &mut Refusal, head: &Head, api: &Api, access: &Access) {
     let kinds = match access {
         Access::AnyOf(alternatives) => alternatives.iter().fold(Kinds::NONE, |all, a| all.with(a.kinds)),
-        Access::Anonymous { .. } => Kinds::TOKEN.with(Kinds::API_KEY),
+        Access::Anonymous { .. } => Kinds::TOKEN.with(Kinds::API_KEY).with(Kinds::SIGNATURE),
     };
     if kinds.contains(Kinds::TOKEN) && api.authenticate.takes_tokens() {
         let code = refusal.code;
