@@ -25,6 +25,11 @@ impl Date {
         (date.to_string() == text).then_some(date)
     }
 
+    /// Its first moment.
+    pub const fn midnight(self) -> Now {
+        Now::from_secs(self.0.saturating_mul(86_400))
+    }
+
     /// The day so many days later.
     #[must_use]
     pub const fn plus_days(self, days: i64) -> Self {

@@ -11,4 +11,4 @@ pub mod tls;
 
 pub use dial::{Door, EgressError, Purpose};
 pub use fetch::{Answered, FetchLimits, Fetched, Post};
-pub use mail::{Login, Mail, MailError, Relay};
+pub use mail::{Login, Mail, MailError, Relay, is_address};

@@ -300,7 +300,7 @@ fn message(mail: &Mail<'_>) -> Result<Vec<u8>, MailError> {
 }
 
 /// A mailbox that needs no quoting: `local@domain` in printable ASCII.
-pub(crate) fn is_address(text: &str) -> bool {
+pub fn is_address(text: &str) -> bool {
     let fine = |part: &str, more: &[u8]| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
     };

@@ -46,6 +46,11 @@ pub(crate) enum Verb {
         after_help = "Example:\n  portcullis keys create --name billing --owner acme --api shop --scope orders.read"
     )]
     Keys(Keys),
+    /// Revoke tokens before their time; running nodes follow within two seconds.
+    #[command(
+        after_help = "Examples:\n  portcullis revoke --issuer corp --jti 0191f3c2\n  portcullis revoke --issuer corp --sub ann --before 2027-01-31T12:00:00Z"
+    )]
+    Revoke(Revoke),
     /// Attack a deliberately vulnerable shop, directly and through the gate, and show the score.
     #[command(
         after_help = "Examples:\n  portcullis demo\n  portcullis demo --serve\n  portcullis demo --format json"
@@ -228,6 +233,39 @@ pub(crate) struct Demo {
     pub(crate) format: Format,
 }
 
+/// `revoke`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["jti", "sid", "sub", "client", "signing_key"]))]
+pub(crate) struct Revoke {
+    /// Whose tokens: a name under `issuers`, or the issuer's URL.
+    #[arg(long, value_name = "ISSUER")]
+    pub(crate) issuer: String,
+    /// One token, by its `jti`.
+    #[arg(long, value_name = "ID")]
+    pub(crate) jti: Option<String>,
+    /// All tokens of a login, by their `sid`.
+    #[arg(long, value_name = "ID")]
+    pub(crate) sid: Option<String>,
+    /// All tokens of a subject.
+    #[arg(long, value_name = "ID")]
+    pub(crate) sub: Option<String>,
+    /// All tokens of a client.
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// All tokens that a key of the issuer signed, by its `kid`.
+    #[arg(long, value_name = "KID")]
+    pub(crate) signing_key: Option<String>,
+    /// Of a subject, client or key only what was issued until then; now by default.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) before: Option<String>,
+    /// Configuration file; its store is opened.
+    #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml")]
+    pub(crate) config: PathBuf,
+    /// Text or JSON.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
 /// `keys`.
 #[derive(Debug, Args)]
 pub(crate) struct Keys {
@@ -346,6 +384,9 @@ pub(crate) struct KeyRotate {
     /// The overlap begins when the successor is first used.
     #[arg(long)]
     pub(crate) on_first_use: bool,
+    /// The successor's public key (JWK), for a key of kind `jwk`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) jwk: Option<PathBuf>,
     /// Why; `compromised` ends the old key at once.
     #[arg(long, value_enum, default_value_t = KeyReason::Scheduled)]
     pub(crate) reason: KeyReason,

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Verb::Schema(schema) => verbs::schema::run(&schema),
         Verb::Sign(sign) => verbs::sign::run(&sign),
         Verb::Keys(keys) => verbs::keys::run(keys),
+        Verb::Revoke(revoke) => verbs::revoke::run(&revoke),
         Verb::Demo(demo) => {
             let json = demo.format == cli::Format::Json;
             match demo::run(demo::Options { json, serve: demo.serve }) {

@@ -7,9 +7,9 @@
 
 mod parcel;
 
-pub use parcel::{Deliver, Delivering, Failed, Parcel};
+pub use parcel::{Deliver, Delivering, Failed, Parcel, rfc3339};
 
-use parcel::{rfc3339, stable_id};
+use parcel::stable_id;
 use portcullis_core::opaque::Id16;
 use portcullis_core::secret::Secret;
 use portcullis_egress::Login;

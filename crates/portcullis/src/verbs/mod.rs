@@ -4,6 +4,8 @@ pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod keys;
+mod remembered;
+pub(crate) mod revoke;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod sign;

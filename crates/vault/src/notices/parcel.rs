@@ -202,8 +202,8 @@ pub(super) fn stable_id(subject: &str, kind: &str, bucket: &str) -> String {
     digest(&SHA256, text.as_bytes()).as_ref().iter().take(16).map(|b| format!("{b:02x}")).collect()
 }
 
-/// `2026-01-01T00:00:00Z`.
-pub(super) fn rfc3339(secs: i64) -> String {
+/// Unix seconds as `2026-01-01T00:00:00Z`.
+pub fn rfc3339(secs: i64) -> String {
     let (days, second) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
     // Days since 0000-03-01 in eras of 400 years: a year that begins in March has its leap day at its end.
     let days = days + 719_468;
