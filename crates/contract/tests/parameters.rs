@@ -363,6 +363,30 @@ fn empty_values_pass_only_where_the_document_names_them() {
     }
 }
 
+/// Found by the fuzz target `parameter`: an empty list was left out when written, and of a path its segment with it.
+#[test]
+fn a_list_without_items_stays_given() {
+    for (location, style, explode, wire) in [
+        ("query", "form", true, "c="),
+        ("query", "form", false, "c="),
+        ("query", "spaceDelimited", true, "c="),
+        ("query", "pipeDelimited", false, "c="),
+        ("path", "matrix", true, ";c="),
+        ("path", "matrix", false, ";c="),
+        ("cookie", "form", false, "c="),
+        ("header", "simple", false, ""),
+    ] {
+        let more = format!(", style: {style}, explode: {explode}, allowEmptyValue: true");
+        let contract = contract(&document(location, &more, LIST));
+        let got = read(&contract, location, wire);
+        assert_eq!(got, Ok((Value::Array(Vec::new()), wire.to_owned())), "{location} {style} {explode}");
+        if location == "header" {
+            // HTTP/2 does not strip what is around a value.
+            assert_eq!(read(&contract, location, "\t"), got);
+        }
+    }
+}
+
 #[test]
 fn pagination_is_bounded_by_name() {
     let limit = |schema: &str| document("query", "", schema).replace("name: c,", "name: page_size,");

@@ -1,7 +1,7 @@
 //! Every input that the fuzzer has kept, through the laws that it is run against.
 #![expect(clippy::expect_used, reason = "tests")]
 
-include!("../../../fuzz/laws.rs");
+include!("../../../fuzz/laws/jose.rs");
 
 fn replay(target: &str, law: fn(&[u8])) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);

@@ -128,10 +128,6 @@ impl Operation {
             out.push('=');
             encode::push(&mut out, value, Set::Unreserved);
         }
-        // An empty array leaves no pair.
-        if out.len() == path + 1 && out.ends_with('?') {
-            out.pop();
-        }
         out
     }
 

@@ -138,7 +138,8 @@ impl Writing<'_> {
                 push(out, text, self.set(true));
             }
             Value::Array(items) => {
-                if !(matrix && self.explode) {
+                // Without an item the name alone is what says that it was given.
+                if !(matrix && self.explode) || items.is_empty() {
                     before(out);
                 }
                 for (i, item) in items.iter().enumerate() {
@@ -204,7 +205,8 @@ impl Writing<'_> {
                     push(out, &item.text, set);
                 }
             }
-            Value::Array(items) if self.explode => {
+            // An array without items is written `c=`, as it came: left out, it would not be the value that was checked.
+            Value::Array(items) if self.explode && !items.is_empty() => {
                 for item in items {
                     next(out);
                     push(out, self.name, Set::Unreserved);

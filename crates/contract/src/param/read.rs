@@ -319,7 +319,9 @@ impl Parameter {
         if raws.len() > ITEMS {
             return Err(Rule::TooMany);
         }
-        if let [""] = raws {
+        if let [raw] = raws
+            && self.trim(raw).is_empty()
+        {
             // `c=`: no item, where the document lets it be empty.
             return if self.allow_empty { Ok(Value::Array(Vec::new())) } else { Err(Rule::Empty) };
         }

@@ -1,0 +1,37 @@
+//! Every input that the fuzzer has kept, through the laws that it is run against.
+#![expect(clippy::expect_used, reason = "tests")]
+
+include!("../../../fuzz/laws/contract.rs");
+
+#[path = "../../../fuzz/laws/head.rs"]
+mod heads;
+
+fn replay(target: &str, law: fn(&[u8])) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(&folder).expect("the corpus is part of the project") {
+        law(&std::fs::read(entry.expect("an entry").path()).expect("an input"));
+        inputs += 1;
+    }
+    assert!(inputs >= 5, "{inputs} inputs in {}", folder.display());
+}
+
+#[test]
+fn head_corpus() {
+    replay("head", heads::head);
+}
+
+#[test]
+fn json_corpus() {
+    replay("json", json_text);
+}
+
+#[test]
+fn document_corpus() {
+    replay("document", openapi);
+}
+
+#[test]
+fn parameter_corpus() {
+    replay("parameter", parameter);
+}
