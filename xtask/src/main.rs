@@ -2,7 +2,9 @@
 
 mod bench;
 mod conformance;
+mod documents;
 mod floors;
+mod fuzz;
 mod process;
 mod schema;
 mod test;
@@ -18,7 +20,9 @@ cargo xtask VERB
                   with FILTER only the tests whose name contains it
   tidy            the table of floors, banned dependencies, text rules, links in the documentation
   schema          write portcullis.schema.json and the generated pages of docs/reference anew
-  conformance     other people's clients and issuers against the program (needs node and npm)
+  conformance     other people's work against the program, in parts (needs node and npm):
+                  `callers` (clients and issuers), `documents` (public OpenAPI documents, --all for every one)
+  fuzz [TARGET…]  run the fuzz targets and keep small corpora (--seconds N each, 600; --sanitizer address|none)
   bench           measure against nginx, HAProxy and Envoy, and write docs/reference/performance.md
                   (--seconds N per round, --rounds N, --only NAME[,NAME], --dry or --only leave the page alone;
                   --micro: the micro benches of the crates instead)
@@ -32,7 +36,10 @@ fn main() -> ExitCode {
         ["test", filter] => test::some(filter),
         ["tidy"] => tidy::run(),
         ["schema"] => schema::write(),
-        ["conformance"] => conformance::run(),
+        ["conformance"] => conformance::run().and_then(|()| documents::run(&[])),
+        ["conformance", "callers"] => conformance::run(),
+        ["conformance", "documents", rest @ ..] => documents::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run_with(rest),
         ["bench", rest @ ..] => bench::run_with(rest),
         [] | ["help" | "--help" | "-h"] => say(HELP),
         _ => say(HELP).and(Err("no such verb".to_owned())),
