@@ -295,6 +295,8 @@ impl IssuerKeys {
                 .compare_exchange(last, now.micros(), Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok()
             {
+                // From here on others join, though the task has not begun: they must not take the kid for unknown.
+                self.in_flight.store(true, Ordering::SeqCst);
                 self.wanted.notify_one();
             }
         }

@@ -63,6 +63,7 @@ pub async fn send(
     passage.seen().trace = Some(trace.trace_id.to_be_bytes());
     let identity = sign_identity(&head, caller, matched, passage, services, &target)?;
     let cookie = input.cookie();
+    let declared = input.headers();
     let credential = credential_header(caller, matched);
     let policy = matched.policy();
     let (content_type, carry, upgrade) = input.into_body();
@@ -100,6 +101,14 @@ pub async fn send(
     *request.method_mut() = head.method().to_http();
     *request.uri_mut() = Uri::try_from(target).map_err(|_| Fault::new(Code::Internal, "target-not-a-uri"))?;
     *request.headers_mut() = admitted.headers;
+    for (name, value) in declared {
+        // Only what was admitted as the client's own: a reserved name or a field of ours does not become his by being
+        // declared.
+        let raw = head.headers().get(&name);
+        if raw.is_some() && request.headers().get(&name) == raw {
+            request.headers_mut().insert(name, value);
+        }
+    }
     let asked = services.ticks();
     let sent = match upgrade {
         None => services.pool.send(upstream, request, how).await.map(Answered::Response),

@@ -12,8 +12,8 @@ use crate::passage::Passage;
 use crate::wire::upgrade::Offer;
 use crate::wire::{Arrival, InBody};
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::ACCEPT_ENCODING;
+use http::{HeaderName, HeaderValue};
 use portcullis_contract::body::MediaType;
 use portcullis_contract::body::form::FormBody;
 use portcullis_contract::body::text::{self, TextRules};
@@ -85,6 +85,17 @@ impl Input<'_> {
     /// The declared cookies, written anew.
     pub(super) fn cookie(&self) -> Option<HeaderValue> {
         self.operation.cookies(&self.parameters).and_then(|c| HeaderValue::try_from(c).ok())
+    }
+
+    /// The declared header parameters, written anew: upstreams get the values that were judged, not the client's
+    /// spelling of them.
+    pub(super) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let written = self.operation.headers(&self.parameters);
+        written
+            .filter_map(|(name, value)| {
+                Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+            })
+            .collect()
     }
 
     /// Canonical media type, body, and the offer to upgrade.

@@ -85,7 +85,8 @@ pub async fn filter(
     };
     let bodyless = head.method() == Method::Head || matches!(status, 204 | 304) || body.is_end_stream();
     let (out, content_type, judged) = match declared {
-        _ if bodyless => (OutBody::Empty, None, false),
+        // What a HEAD says about a body is about the one that a GET would have filtered.
+        _ if bodyless => (OutBody::Empty, None, head.method() == Method::Head && matched.reads_answer()),
         None => (OutBody::Upstream(body), parts.headers.get(CONTENT_TYPE).cloned(), false),
         Some(declared) => judge(status, &parts.headers, body, declared, matched, passage).await?,
     };
