@@ -9,8 +9,10 @@
     reason = "tests fail by panicking, and open sockets of their own"
 )]
 
+mod answers;
 mod callers_signed;
 mod demo;
+mod floods;
 mod forwarding;
 mod frames;
 mod h2;

@@ -1,7 +1,7 @@
 //! Secrets in every part of a request and of an answer, and in nothing that the program writes.
 
+use crate::floods::client_hello;
 use crate::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, block, frame};
-use crate::hostile::client_hello;
 use crate::world::{CONFIG, World, lines};
 use portcullis_core::opaque::{ApiKey, Env};
 use portcullis_testkit::{Answer, Connection, Key, Recorded, send};
