@@ -120,6 +120,6 @@ export function send(base, { method, target, headers, body }) {
       });
     });
     call.on("error", reject);
-    call.end(body);
+    call.end(body ?? undefined);
   });
 }

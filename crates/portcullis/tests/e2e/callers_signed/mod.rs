@@ -2,6 +2,7 @@
 
 mod certificates;
 mod clients;
+mod coverage;
 mod dpop;
 mod draft;
 mod gate;
