@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Changes are read once the folder has been quiet for so long: editors and mounts write in several steps.
@@ -26,6 +26,13 @@ pub(crate) fn run(serve: Serve) -> ExitCode {
     let Some(plan) = outcome.plan else {
         return fail(&format!("{errors} errors; nothing listens"));
     };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("a runtime: {error}")),
+    };
+    // Before anybody is told that it is ready: until a handler is there, a SIGHUP ends the program.
+    let ears = runtime.block_on(async { Ears::open(&files) });
+    let Ok(ears) = ears else { return fail("signals cannot be heard; nothing listens") };
     let running = match assemble::start(plan, serve.workers) {
         Ok(running) => running,
         Err(trouble) => return fail(&format!("{trouble}; nothing listens")),
@@ -37,11 +44,7 @@ pub(crate) fn run(serve: Serve) -> ExitCode {
         return fail(&format!("{}: {error}", path.display()));
     }
     announce(&running);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("a runtime: {error}")),
-    };
-    runtime.block_on(reign(&running, &compile, files))
+    runtime.block_on(reign(&running, &compile, ears))
 }
 
 /// A closure that makes the plan, now and at every reload.
@@ -87,16 +90,34 @@ fn announce(running: &Running) {
     );
 }
 
+/// Where the program is spoken to while it runs.
+struct Ears {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    changes: UnboundedReceiver<()>,
+    watch: Watch,
+}
+
+impl Ears {
+    /// Within a runtime.
+    fn open(files: &[PathBuf]) -> std::io::Result<Self> {
+        let (tell_change, changes) = unbounded_channel();
+        let mut watch = Watch::new(tell_change);
+        watch.on(files);
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            changes,
+            watch,
+        })
+    }
+}
+
 /// Signals and file changes, until the end.
-async fn reign(running: &Running, compile: &Compile, files: Vec<PathBuf>) -> ExitCode {
-    let streams =
-        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = streams else {
-        return fail("signals cannot be heard");
-    };
-    let (tell_change, mut changes) = unbounded_channel();
-    let mut watch = Watch::new(tell_change);
-    watch.on(&files);
+async fn reign(running: &Running, compile: &Compile, ears: Ears) -> ExitCode {
+    let Ears { mut hangup, mut terminate, mut interrupt, mut changes, mut watch } = ears;
     loop {
         tokio::select! {
             _ = hangup.recv() => reload(running, compile, &mut watch),
