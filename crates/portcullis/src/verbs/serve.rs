@@ -133,8 +133,9 @@ async fn reign(running: &Running, compile: &Compile, ears: Ears) -> ExitCode {
     }
     let Some(edge) = running.shared.edge.get() else { return ExitCode::FAILURE };
     let drain = running.shared.live.load().plan.drain;
-    note::info("drain", "no new connections; what is in progress may end", &[]);
+    // Readiness is red before anybody is told.
     edge.drain(drain);
+    note::info("drain", "no new connections; what is in progress may end", &[]);
     let limit = drain.delay.saturating_add(drain.timeout).saturating_add(Duration::from_secs(2));
     let shared = running.shared.clone();
     let ended = tokio::task::spawn_blocking(move || shared.edge.get().is_none_or(|edge| edge.wait(limit)));

@@ -498,7 +498,7 @@ async fn a_certificate_is_replaced_a_hundred_times_under_load_and_a_broken_one_n
 /// A signal that nobody hears ends a program; so the ears are open before the ready file is there.
 #[test]
 fn whoever_is_ready_hears_a_signal() {
-    for _ in 0..8 {
+    for _ in 0..4 {
         let mut world = world(Upstream::start(|_| every_mark()));
         world.program.signal(Signal::Hup).unwrap();
         world.program.stderr_until(|text| text.contains("\"plan.reloaded\"")).unwrap();
