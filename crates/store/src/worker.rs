@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 type Job<A> = Box<dyn FnOnce(&mut A) + Send>;
@@ -31,23 +31,18 @@ impl<A: ?Sized + Send + 'static> Worker<A> {
     ) -> io::Result<Self> {
         let (jobs, receive): (SyncSender<Job<A>>, Receiver<Job<A>>) = sync_channel(queue);
         let run = move || {
-            let mut busy = 0_u32;
+            let mut ticked = Instant::now();
             loop {
-                match receive.recv_timeout(every) {
-                    Ok(job) => {
-                        job(&mut adapter);
-                        // A queue that is never empty must not starve the tick.
-                        busy += 1;
-                        if busy >= 1_024 {
-                            busy = 0;
-                            tick(&mut adapter, false);
-                        }
-                    }
-                    Err(RecvTimeoutError::Timeout) => {
-                        busy = 0;
-                        tick(&mut adapter, false);
-                    }
+                // By the clock and not by idleness: a queue that is asked twice a second must not starve the tick.
+                let left = every.saturating_sub(ticked.elapsed());
+                match receive.recv_timeout(left) {
+                    Ok(job) => job(&mut adapter),
+                    Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
+                }
+                if ticked.elapsed() >= every {
+                    tick(&mut adapter, false);
+                    ticked = Instant::now();
                 }
             }
             tick(&mut adapter, true);
@@ -85,5 +80,31 @@ impl<A: ?Sized + Send + 'static> Worker<A> {
     fn send(&self, job: Job<A>) -> Result<()> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.as_ref().and_then(|jobs| jobs.try_send(job).ok()).ok_or(StoreError::Unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn a_queue_that_never_rests_still_ticks() {
+        let ticks = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&ticks);
+        let every = Duration::from_millis(20);
+        let tick = move |_: &mut u32, _| {
+            seen.fetch_add(1, Ordering::SeqCst);
+        };
+        let worker = Worker::start("test", 8, Duration::from_secs(5), every, Box::new(0_u32), tick).unwrap();
+        let began = Instant::now();
+        while ticks.load(Ordering::SeqCst) < 3 {
+            // Never idle for as long as a tick waits.
+            let _ = worker.tell(|count| *count += 1);
+            assert!(began.elapsed() < Duration::from_secs(10), "no tick");
+            std::thread::yield_now();
+        }
+        worker.close();
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod answers;
+mod callers_keys;
 mod callers_signed;
 mod demo;
 mod floods;
