@@ -1,8 +1,7 @@
 //! Message boundaries over slices: what passes, what is held back, what is refused. No I/O.
 
 use super::chunk::{ChunkScan, Fate};
-use super::head::{After, HeadScan, Mode, Progress};
-use super::{Limits, Rule};
+use super::{After, HeadScan, Limits, Mode, Progress, Rule};
 
 /// Follows one connection's requests.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use tokio::time::{Instant, Sleep};
 
 pub(crate) use chunk::{ChunkScan, Fate};
 pub(crate) use filter::Filter;
-pub(crate) use head::{HeadScan, Mode, Place, Progress};
+pub(crate) use head::{After, HeadScan, Mode, Place, Progress};
 
 /// The sizes that a head may have.
 #[derive(Clone, Copy, Debug)]
@@ -479,5 +479,7 @@ impl<S> Guard<S> {
     }
 }
 
+#[cfg(test)]
+mod law;
 #[cfg(test)]
 mod tests;

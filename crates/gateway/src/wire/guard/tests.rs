@@ -1,195 +1,7 @@
-#![expect(clippy::disallowed_methods, reason = "bodies of a test are small")]
-
-use std::collections::VecDeque;
-use std::rc::Rc;
-
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 
-use super::head::After;
+use super::law::{answers, requests, same_requests, saw, yields};
 use super::*;
-
-/// A connection that delivers what it is told to, piece by piece, and ends when it is told to.
-struct Script(VecDeque<Vec<u8>>, Rc<Cell<bool>>);
-
-impl AsyncRead for Script {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(mut piece) = self.0.pop_front() {
-            let n = piece.len().min(buf.remaining());
-            buf.put_slice(&piece[..n]);
-            if n < piece.len() {
-                self.0.push_front(piece.split_off(n));
-            }
-        } else if !self.1.get() {
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Script {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(buf.len()))
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// A request as somebody understood it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    line: String,
-    fields: Vec<(String, Vec<u8>)>,
-    /// `None` when the body broke off.
-    body: Option<Vec<u8>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Outcome {
-    requests: Vec<Seen>,
-    rule: Option<Rule>,
-    body_rule: Option<Rule>,
-}
-
-/// A header map keeps the order within a name.
-fn by_name(fields: impl Iterator<Item = (String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
-    let mut fields: Vec<_> = fields.collect();
-    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
-    fields
-}
-
-/// What hyper yields behind the guard.
-fn yields(pieces: Vec<Vec<u8>>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let slot = Rc::new(Slot::new());
-        let seen = Rc::new(std::cell::RefCell::new(Vec::new()));
-        let rule = Rc::new(Cell::new(None));
-        let calls = Rc::new(Cell::new(0));
-        let ended = Rc::new(Cell::new(false));
-        let guard = Guard::new(Script(pieces.into(), ended.clone()), Limits::default(), slot.clone());
-        let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-            let (slot, seen, rule, calls) = (slot.clone(), seen.clone(), rule.clone(), calls.clone());
-            async move {
-                calls.set(calls.get() + 1);
-                let mut response = hyper::Response::new(Empty::<Bytes>::new());
-                let close = hyper::header::HeaderValue::from_static("close");
-                if let Some(violation) = slot.violation(calls.get()) {
-                    rule.set(Some(violation));
-                    response.headers_mut().insert("connection", close);
-                    return Ok::<_, std::convert::Infallible>(response);
-                }
-                let (parts, body) = request.into_parts();
-                let fields = parts.headers.iter();
-                let fields = by_name(fields.map(|(n, v)| (n.to_string(), v.as_bytes().to_vec())));
-                let body = body.collect().await.ok().map(|body| body.to_bytes().to_vec());
-                let last = body.is_none() || parts.headers.get("upgrade").is_some_and(|u| u == "websocket");
-                let line = format!("{} {}", parts.method, parts.uri);
-                seen.borrow_mut().push(Seen { line, fields, body });
-                if last {
-                    response.headers_mut().insert("connection", close);
-                }
-                Ok(response)
-            }
-        });
-        let mut connection = http1::Builder::new()
-            .half_close(false)
-            .max_headers(101)
-            .max_buf_size(64 << 10)
-            .serve_connection(TokioIo::new(guard), service);
-        // The end of the stream comes when nothing moves any more: hyper gives up a request whose client is gone.
-        let mut rounds = 0;
-        std::future::poll_fn(|cx| {
-            rounds += 1;
-            ended.set(rounds > 20);
-            cx.waker().wake_by_ref();
-            assert!(rounds < 100, "it must end");
-            Pin::new(&mut connection).poll(cx)
-        })
-        .await
-        .ok();
-        let requests = seen.borrow().clone();
-        Outcome { requests, rule: rule.get(), body_rule: slot.body_violation() }
-    })
-}
-
-/// What the guard's grammar sees, by the shortest way.
-fn saw(input: &[u8]) -> Outcome {
-    let limits = Limits::default();
-    let (mut rest, mut requests) = (input, Vec::new());
-    loop {
-        let mut places = Vec::new();
-        let (end, after) =
-            match HeadScan::new(Mode::Request).feed(rest, &limits, &mut |place| places.push(place)) {
-                Progress::More => return Outcome { requests, rule: None, body_rule: None },
-                Progress::Bad(rule) => return Outcome { requests, rule: Some(rule), body_rule: None },
-                Progress::Done(end, after) => (end, after),
-            };
-        let (head, tail) = rest.split_at(end);
-        let line = head.split(|&b| b == b'\n').find(|line| line.len() > 1).unwrap();
-        let line =
-            std::str::from_utf8(line).unwrap().trim_end().strip_suffix(" HTTP/1.1").unwrap().to_owned();
-        let field = |place: &Place| {
-            let name = String::from_utf8(head[place.name.0..place.name.1].to_ascii_lowercase()).unwrap();
-            (name, head[place.value.0..place.value.1].to_vec())
-        };
-        let mut seen = Seen { line, fields: by_name(places.iter().map(field)), body: Some(Vec::new()) };
-        rest = tail;
-        match after {
-            After::Nothing => {}
-            After::Upgrade => {
-                requests.push(seen);
-                return Outcome { requests, rule: None, body_rule: None };
-            }
-            After::Length(length) => {
-                let length = usize::try_from(length).unwrap_or(usize::MAX);
-                seen.body = rest.get(..length).map(<[u8]>::to_vec);
-                rest = rest.get(length..).unwrap_or_default();
-            }
-            After::Chunked => {
-                let (mut scan, mut body, mut at) = (ChunkScan::new(), Vec::new(), 0);
-                seen.body = loop {
-                    let n = scan.data().min(rest.len() - at);
-                    if n > 0 {
-                        body.extend_from_slice(&rest[at..at + n]);
-                        scan.took(n);
-                        at += n;
-                        continue;
-                    }
-                    let Some(&byte) = rest.get(at) else { break None };
-                    at += 1;
-                    match scan.byte(byte) {
-                        Ok(Fate::End) => break Some(body),
-                        Ok(_) => {}
-                        Err(rule) => {
-                            seen.body = None;
-                            requests.push(seen);
-                            return Outcome { requests, rule: None, body_rule: Some(rule) };
-                        }
-                    }
-                };
-                rest = &rest[at..];
-            }
-        }
-        let broken = seen.body.is_none();
-        requests.push(seen);
-        if broken {
-            return Outcome { requests, rule: None, body_rule: None };
-        }
-    }
-}
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -325,7 +137,6 @@ proptest! {
     /// The guard's law.
     #[test]
     fn hyper_yields_what_the_guard_saw(input in prop_oneof![soup(), nearly()], cuts in prop::collection::vec(1usize..40, 0..8)) {
-        let expected = saw(&input);
         let mut pieces = Vec::new();
         let mut rest = &input[..];
         for cut in cuts {
@@ -336,20 +147,25 @@ proptest! {
             }
         }
         pieces.push(rest.to_vec());
-        let got = yields(pieces);
-        // A request may end the connection of its own will (`Connection: close`); then the rest is not read.
-        let closed = |seen: &Seen| seen.fields.iter().any(|(n, v)| n == "connection" && v == b"close");
-        if let Some(at) = expected.requests.iter().position(closed) {
-            prop_assert!(got.requests.len() <= expected.requests.len());
-            prop_assert!(got.requests.len() > at);
-            prop_assert_eq!(&got.requests[..], &expected.requests[..got.requests.len()]);
-        } else {
-            prop_assert_eq!(got, expected);
-        }
+        same_requests(&input, pieces);
     }
 
     #[test]
     fn any_bytes(input in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert_eq!(yields(vec![input.clone()]), saw(&input));
+    }
+}
+
+/// What the fuzzer has kept.
+#[test]
+fn corpora() {
+    for (target, law) in [("guard", requests as fn(&[u8])), ("answer", answers)] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+        let mut inputs = 0;
+        for entry in std::fs::read_dir(&folder).expect("the corpus is part of the project") {
+            law(&std::fs::read(entry.expect("an entry").path()).expect("an input"));
+            inputs += 1;
+        }
+        assert!(inputs >= 5, "{inputs} inputs in {}", folder.display());
     }
 }
