@@ -1,6 +1,6 @@
 //! Attacks on API keys (callers.md § 22).
 
-use super::{Shop, ask, is, told};
+use super::{Shop, ask, is, told, until};
 use portcullis_core::opaque::{ApiKey, Env, Id16};
 use portcullis_testkit::{Response, request, send};
 
@@ -311,4 +311,30 @@ async fn the_hash_of_a_caller_in_the_log_is_the_same_after_a_restart() {
     let after = shop.ask(&[("Authorization", &token)]).await;
     assert_eq!(shop.line_of(&after)["user.hash"], before);
     assert!(before.is_string());
+}
+
+#[tokio::test]
+async fn a_key_ends_at_its_second_and_only_its_owner_is_told_so() {
+    let shop = Shop::new();
+    let end = portcullis_testkit::idp::unix_now() + 3;
+    let (key, id) = shop.make(&["--expires-at", &end.to_string()]);
+    assert_eq!(shop.with_key(&key).await.status, 200);
+    until(&shop.gate, &[("X-API-Key", &key)], (401, "key-expired")).await;
+    assert!(portcullis_testkit::idp::unix_now() >= end);
+    is(&shop.with_key(&forged(bits(&id), 1)).await, 401, "key-invalid");
+}
+
+#[tokio::test]
+async fn the_attribute_plan_chooses_the_limits_of_a_consumer_plan() {
+    let shop = Shop::with(|config| {
+        config.replace("key: off, user: off }", "key: { rate: 100/min, burst: 100 }, user: off, plans: { tiny: { key: { rate: 2/min, burst: 2 } } } }")
+    });
+    let (tiny, _) = shop.make(&["--attribute", "plan=tiny"]);
+    let (usual, _) = shop.make(&[]);
+    for (key, third) in [(&tiny, 429), (&usual, 200)] {
+        for _ in 0..2 {
+            assert_eq!(shop.with_key(key).await.status, 200);
+        }
+        assert_eq!(shop.with_key(key).await.status, third);
+    }
 }
