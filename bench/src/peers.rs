@@ -75,7 +75,9 @@ impl Peer {
         let Ok(output) = Command::new(program).arg(option).output() else { return String::new() };
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
-        let number = said
+        // Envoy names its own path first, and a path may hold a number.
+        let told = said.split_once("version:").map_or(said.as_str(), |(_, told)| told);
+        let number = told
             .split([' ', '/', '\n'])
             .find(|word| word.chars().next().is_some_and(|c| c.is_ascii_digit()) && word.contains('.'));
         number.unwrap_or_default().to_owned()
