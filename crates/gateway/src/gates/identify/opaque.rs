@@ -1,7 +1,7 @@
 //! Tokens that only their issuer understands (RFC 7662; callers.md § 7).
 
 use super::extract::Token;
-use super::token::{self, TokenClaims};
+use super::token;
 use super::{Failure, Proof, possession};
 use crate::passage::Passage;
 use crate::services::Services;
@@ -12,7 +12,6 @@ use portcullis_plan::access::OpaquePolicy;
 use portcullis_plan::api::Api;
 use portcullis_vault::introspection::Answer;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// The longest token that an issuer is asked about, in bytes.
 const MAX: usize = 4_096;
@@ -44,7 +43,6 @@ pub(super) async fn verify(
     }
     token::not_revoked(issuer, &claims, None, passage, services)?;
     possession::check(claims.binding(), presented, passage, services).await?;
-    let claims = Arc::new(TokenClaims::from((*claims).clone()));
     let caller = token::caller(&claims, &api.principal, issuer.url.clone())?;
     let hash = caller.subject.as_ref().map(|subject| services.shared.hash_subject(subject));
     Ok(Proof { caller: Rc::new(caller), hash, decision: "opaque token" })

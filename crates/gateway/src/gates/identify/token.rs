@@ -8,7 +8,6 @@ use crate::services::Services;
 use portcullis_core::caller::{Caller, ClaimSource, Kind, Subject};
 use portcullis_core::problem::Code;
 use portcullis_core::verdict::{Fault, Stop};
-use portcullis_jose::json::Pointer;
 use portcullis_jose::jwt::{Claims, Unverified};
 use portcullis_jose::reason::Reason;
 use portcullis_plan::access::{Issuer, JwtPolicy};
@@ -16,7 +15,6 @@ use portcullis_plan::api::{Api, Principal};
 use portcullis_telemetry::note;
 use portcullis_vault::jwks::IssuerKeys;
 use portcullis_vault::revocation::TokenFacts;
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,7 +23,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 pub(crate) struct Verified {
     caller: Rc<Caller>,
     hash: Option<[u8; 8]>,
-    claims: Arc<TokenClaims>,
+    claims: Arc<Claims>,
     issuer: Arc<IssuerKeys>,
     issuer_index: usize,
     kid: Option<Box<str>>,
@@ -48,7 +46,7 @@ pub(super) async fn verify(
     if let Some(verified) = cached {
         if now < verified.until
             && verified.keys_are_in_force(passage)
-            && !verified.claims.0.expired(now, verified.skew)
+            && !verified.claims.expired(now, verified.skew)
         {
             services.counters.verify_cache_hit();
             return proof(&verified, presented, passage, services, true).await;
@@ -74,12 +72,12 @@ async fn judge(token: &str, api: &Api, passage: &Passage, services: &Services) -
         loaded = fresh;
         result = portcullis_jose::jwt::access_token(now, &policy.policy, &loaded.set, token);
     }
-    let claims = Arc::new(TokenClaims(result.map_err(refused)?));
+    let claims = Arc::new(result.map_err(refused)?);
     let caller = caller(&claims, &api.principal, issuer.url.clone())?;
     let skew = policy.policy.skew;
     Ok(Verified {
         hash: caller.subject.as_ref().map(|s| services.shared.hash_subject(s)),
-        until: claims.0.exp().saturating_add(skew).min(now.saturating_add(TTL_S)),
+        until: claims.exp().saturating_add(skew).min(now.saturating_add(TTL_S)),
         caller: Rc::new(caller),
         claims,
         issuer: keys.clone(),
@@ -103,28 +101,28 @@ fn select<'p>(unverified: &Unverified<'_>, policies: &'p [JwtPolicy]) -> Result<
 
 /// Whom the claims of a token name.
 pub(super) fn caller(
-    claims: &Arc<TokenClaims>,
+    claims: &Arc<Claims>,
     principal: &Principal,
     issuer: Arc<str>,
 ) -> Result<Caller, Failure> {
     let id = claims.text_at(&principal.id).map(|id| Arc::<str>::from(&*id));
-    let client = claims.0.client().cloned();
+    let client = claims.client().cloned();
     if id.is_none() && client.is_none() {
         // Nobody could be counted, bound to an object, or found again in the log.
         return Err(refused(Reason::ClaimSub));
     }
     let kind =
-        if client.is_some() && client.as_deref() == claims.0.subject() { Kind::Client } else { Kind::User };
+        if client.is_some() && client.as_deref() == claims.subject() { Kind::Client } else { Kind::User };
     Ok(Caller {
         kind,
         subject: id.map(|id| Subject { issuer, id }),
         client,
         tenant: principal.tenant.as_deref().and_then(|p| claims.text_at(p)).map(|t| Arc::from(&*t)),
-        scopes: claims.0.scopes().clone(),
+        scopes: claims.scopes().clone(),
         claims: Some(claims.clone()),
-        binding: claims.0.binding().clone(),
+        binding: claims.binding().clone(),
         key: None,
-        token: Some(claims.0.token_ref()),
+        token: Some(claims.token_ref()),
     })
 }
 
@@ -175,7 +173,7 @@ async fn proof(
     cached: bool,
 ) -> Result<Proof, Failure> {
     let (issuer, _) = passage.plan.issuer(verified.issuer_index).ok_or_else(unavailable)?;
-    not_revoked(issuer, &verified.claims.0, verified.kid.as_deref(), passage, services)?;
+    not_revoked(issuer, &verified.claims, verified.kid.as_deref(), passage, services)?;
     possession::check(&verified.caller.binding, presented, passage, services).await?;
     Ok(Proof {
         caller: verified.caller.clone(),
@@ -220,33 +218,4 @@ pub(super) fn refused(reason: Reason) -> Failure {
 fn unavailable() -> Failure {
     let fault = Fault::new(Code::IssuerUnavailable, "issuer-keys-unavailable").retry_after(5);
     Failure::Stop(Stop::from(fault))
-}
-
-/// Claims by JSON pointer.
-pub(crate) struct TokenClaims(Claims);
-
-impl From<Claims> for TokenClaims {
-    fn from(claims: Claims) -> Self {
-        Self(claims)
-    }
-}
-
-impl ClaimSource for TokenClaims {
-    fn text_at(&self, pointer: &str) -> Option<Cow<'_, str>> {
-        let value = self.0.root().pointer(&Pointer::parse(pointer)?)?;
-        match value.as_str() {
-            Some(text) => Some(Cow::Borrowed(text)),
-            None => value.as_integer().map(|n| Cow::Owned(n.to_string())),
-        }
-    }
-
-    fn texts_at(&self, pointer: &str) -> Vec<String> {
-        let Some(value) = Pointer::parse(pointer).and_then(|p| self.0.root().pointer(&p)) else {
-            return Vec::new();
-        };
-        match value.as_str() {
-            Some(text) => vec![text.to_owned()],
-            None => value.items().filter_map(|v| v.as_str()).map(str::to_owned).collect(),
-        }
-    }
 }
