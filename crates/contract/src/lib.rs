@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod document;
+pub mod duty;
 pub mod json;
 pub mod model;
 pub mod param;

@@ -22,7 +22,7 @@ pub async fn admit(raw: Raw, connection: &Connection<'_>, payload: Payload, pass
     let caller  = identify::who(calm, &head, &matched, passage, services).await?;
     let receipt = quota::spend(&caller, &matched, passage, services)?;                     // key, user and endpoint limits
     let permit  = authorize::operation(receipt, &caller, &head, &matched, passage)?;       // scope
-    let (input, caller) = intake::read(&permit, caller, &head, payload, &matched, passage).await?; // no permit, no body; the signed digest holds
+    let (input, caller) = intake::read(&permit, caller, &head, payload, &matched, passage, services).await?; // no permit, no body; the signed digest holds
     let permit  = authorize::object(permit, &caller, &input, &matched, passage)?;          // whose object
     let reply   = forward::send(permit, head, input, &caller, &matched, passage, services).await?; // consumes the proof
     release::filter(reply, &caller, &matched, passage).await                               // allow-list, headers

@@ -1,0 +1,58 @@
+//! What only the world can answer, and the one way past it (contract.md § 1).
+
+use super::super::route::Matched;
+use crate::passage::Passage;
+use crate::services::Services;
+use portcullis_contract::duty::Duty;
+use portcullis_core::problem::Code;
+use portcullis_core::verdict::{Fault, Stop};
+
+/// Something that was judged as far as the contract alone can judge it.
+#[must_use]
+pub(super) struct Undischarged<T> {
+    value: T,
+    duties: Vec<Duty>,
+}
+
+/// Evidence: nothing is left to ask.
+#[must_use]
+pub(super) struct Discharged<T>(T);
+
+impl<T> Undischarged<T> {
+    /// With what is still to be asked.
+    pub(super) const fn new(value: T, duties: Vec<Duty>) -> Self {
+        Self { value, duties }
+    }
+
+    /// And more of it.
+    pub(super) fn join(mut self, mut duties: Vec<Duty>) -> Self {
+        self.duties.append(&mut duties);
+        self
+    }
+
+    /// The same duties, owed by something made of the value.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Undischarged<U> {
+        Undischarged { value: make(self.value), duties: self.duties }
+    }
+
+    /// Asks the world.
+    pub(super) async fn discharge(
+        self,
+        _matched: &Matched<'_>,
+        _passage: &Passage,
+        _services: &Services,
+    ) -> Result<Discharged<T>, Stop> {
+        match self.duties.is_empty() {
+            true => Ok(Discharged(self.value)),
+            // Closed: a question that nobody asks is not answered with yes.
+            false => Err(Fault::new(Code::Internal, "duty-not-discharged").into()),
+        }
+    }
+}
+
+impl<T> Discharged<T> {
+    /// The value, about which nothing is left to ask.
+    pub(super) fn into_inner(self) -> T {
+        self.0
+    }
+}
