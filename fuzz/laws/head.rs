@@ -55,7 +55,7 @@ fn target(raw: &str) {
 }
 
 /// One spelling of a host, and every other reader takes it for the same host.
-fn authority(raw: &str) {
+pub(crate) fn authority(raw: &str) {
     let Ok(authority) = Authority::parse(raw) else { return };
     let printed = authority.to_string();
     assert_eq!(Authority::parse(&printed).as_ref(), Ok(&authority), "{raw}");

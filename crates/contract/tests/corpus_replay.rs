@@ -22,6 +22,15 @@ fn head_corpus() {
 }
 
 #[test]
+fn authority_corpus() {
+    replay("authority", |data| {
+        if let Ok(text) = std::str::from_utf8(data) {
+            heads::authority(text);
+        }
+    });
+}
+
+#[test]
 fn json_corpus() {
     replay("json", json_text);
 }

@@ -24,6 +24,8 @@ pub enum Purpose {
     Webhook,
     /// Mail to a relay.
     Mail,
+    /// Certificates (RFC 8555).
+    Acme,
     /// Traces and metrics to a collector.
     Otlp,
 }

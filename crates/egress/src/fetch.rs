@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -114,6 +114,38 @@ impl Door {
         Ok(Fetched { body: answer.body, content_type: answer.content_type, max_age })
     }
 
+    /// Any small call: what is asked and answered is the caller's protocol (ACME). The target is that of `request`,
+    /// an absolute URL under the rules of [`Door::fetch`]; `Host`, `Accept-Encoding` and the length are ours.
+    ///
+    /// # Errors
+    /// See [`EgressError`]; no status is an error, and nothing is followed.
+    pub async fn exchange(
+        &self,
+        purpose: Purpose,
+        trust: Trust<'_>,
+        limits: FetchLimits,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, EgressError> {
+        let url = request.uri().to_string();
+        let target = Target::parse(&url)?;
+        let (parts, body) = request.into_parts();
+        let mut ours = Request::builder().method(parts.method).uri(target.path);
+        if let Some(headers) = ours.headers_mut() {
+            *headers = parts.headers;
+            headers.remove(header::CONTENT_LENGTH);
+            headers.remove(header::TRANSFER_ENCODING);
+            let host = target.authority.parse().map_err(|_| EgressError::Denied("authority"))?;
+            headers.insert(header::HOST, host);
+            headers.insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("identity"));
+        }
+        let ours = ours.body(Full::new(body)).map_err(|_| EgressError::Denied("the header fields"))?;
+        let answer = self.call(purpose, &target, trust, limits, ours).await?;
+        let mut response = Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(response)
+    }
+
     async fn call(
         &self,
         purpose: Purpose,
@@ -143,6 +175,7 @@ impl Door {
 
 struct Answer {
     status: StatusCode,
+    headers: header::HeaderMap,
     content_type: Option<String>,
     cache_control: Option<String>,
     retry_after: Option<String>,
@@ -168,7 +201,8 @@ where
         }
         let (content_type, cache_control) = (text(header::CONTENT_TYPE), text(header::CACHE_CONTROL));
         let retry_after = text(header::RETRY_AFTER);
-        let mut body = response.into_body();
+        let (head, mut body) = response.into_parts();
+        let headers = head.headers;
         if usize::try_from(hyper::body::Body::size_hint(&body).lower()).map_or(true, |known| known > limit) {
             return Err(EgressError::TooLarge);
         }
@@ -180,7 +214,7 @@ where
             }
             all.extend_from_slice(&data);
         }
-        Ok(Answer { status, content_type, cache_control, retry_after, body: all.freeze() })
+        Ok(Answer { status, headers, content_type, cache_control, retry_after, body: all.freeze() })
     };
     // The connection is driven here and not by a task of its own: it ends with the call.
     let mut connection = std::pin::pin!(connection);

@@ -1,6 +1,7 @@
 //! What a store must be able to do. Synchronous: adapters run on the store's threads.
 
 use crate::StoreError;
+use crate::kept::SealedDocument;
 use crate::keys::{Filter, KeyRow, NewOwner, Owner, RotateError, Successor, Touch, Use};
 use crate::notices::{Claimed, Notice};
 use crate::replay::Put;
@@ -50,6 +51,15 @@ pub(crate) trait Durable: Send {
     fn secret_or(&mut self, name: &str, fresh: &SealedSecret) -> Result<SealedSecret>;
     fn add_secret(&mut self, name: &str, fresh: &SealedSecret) -> Result<SealedSecret>;
     fn secrets(&mut self, name: &str) -> Result<Vec<SealedSecret>>;
+
+    /// The newest version of a kept document.
+    fn kept(&mut self, name: &str) -> Result<Option<SealedDocument>>;
+    /// One more version in the place of the last; with `only_first`, the one that is there wins.
+    fn keep(&mut self, name: &str, fresh: &SealedDocument, only_first: bool) -> Result<SealedDocument>;
+    fn forget_kept(&mut self, name: &str) -> Result<bool>;
+    /// Takes, or prolongs, a lease. False while another holder has it.
+    fn lease(&mut self, name: &str, holder: &str, now: i64, until: i64) -> Result<bool>;
+    fn end_lease(&mut self, name: &str, holder: &str) -> Result<()>;
 
     /// One conditional insert in the durable table. True when it was not there.
     fn put(&mut self, put: &Put) -> Result<bool>;

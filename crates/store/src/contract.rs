@@ -709,3 +709,34 @@ fn kill_nine_forgets_no_nonce() {
     });
     println!("{} nonces of a killed process are all seen", told.len());
 }
+
+#[test]
+fn documents_are_sealed_and_versioned_and_a_lease_has_one_holder() {
+    everywhere(async |store| {
+        let kept = store.kept();
+        assert!(kept.get("certificate").await.unwrap().is_none());
+        assert_eq!(kept.put("certificate", b"one", NOW).await, Ok(1));
+        assert_eq!(kept.put("certificate", b"two", NOW + 1).await, Ok(2));
+        let document = kept.get("certificate").await.unwrap().unwrap();
+        assert_eq!((document.version, document.written), (2, NOW + 1));
+        assert_eq!(document.value.expose(), b"two");
+        assert_eq!(kept.first("certificate", b"three", NOW).await.unwrap().value.expose(), b"two");
+        assert_eq!(kept.first("backup", b"mine", NOW).await.unwrap().value.expose(), b"mine");
+        assert_eq!(
+            kept.put("large", &vec![0; crate::kept::MAX_DOCUMENT + 1], NOW).await,
+            Err(StoreError::Broken)
+        );
+        assert_eq!(kept.remove("backup").await, Ok(true));
+        assert_eq!(kept.remove("backup").await, Ok(false));
+
+        assert_eq!(kept.lease("acme", "a", NOW, 60).await, Ok(true));
+        assert_eq!(kept.lease("acme", "b", NOW + 59, 60).await, Ok(false));
+        assert_eq!(kept.lease("acme", "a", NOW + 59, 60).await, Ok(true), "prolonged");
+        assert_eq!(kept.lease("acme", "b", NOW + 61, 60).await, Ok(false));
+        assert_eq!(kept.lease("acme", "b", NOW + 119, 60).await, Ok(true), "the first holder is gone");
+        kept.end_lease("acme", "a").await.unwrap();
+        assert_eq!(kept.lease("acme", "c", NOW + 120, 60).await, Ok(false), "not his to give back");
+        kept.end_lease("acme", "b").await.unwrap();
+        assert_eq!(kept.lease("acme", "c", NOW + 120, 60).await, Ok(true));
+    });
+}

@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use crate::adapter::{Durable, Hot, Marker};
+use crate::kept::Kept;
 use crate::keys::{Keys, Touches};
 use crate::memory::MemoryReplay;
 use crate::notices::Outbox;
@@ -140,6 +141,11 @@ impl Store {
     /// Single use.
     pub fn replay(&self) -> Replay<'_> {
         Replay { durable: &self.inner.durable, hot: &self.inner.hot, lost: self.inner.lost }
+    }
+
+    /// Documents of the system, and leases.
+    pub fn kept(&self) -> Kept<'_> {
+        Kept { durable: &self.inner.durable, sealer: &*self.inner.sealer }
     }
 
     /// What was revoked.

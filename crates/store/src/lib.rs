@@ -9,6 +9,7 @@ mod adapter;
 #[cfg(test)]
 mod contract;
 mod handle;
+pub mod kept;
 pub mod keys;
 mod memory;
 pub mod notices;

@@ -262,6 +262,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    mod laws {
+        use crate::wire::frames::{Frame, FrameLimits, Op, Reader, write};
+        include!("../../../../fuzz/laws/frames.rs");
+    }
+
+    /// What the fuzzer has kept.
+    #[test]
+    fn corpus() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/frames");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            laws::frames(&std::fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
+
     fn read(masked: bool, bytes: &[u8]) -> Result<Vec<Frame>, u16> {
         let mut reader = Reader::new(masked, FrameLimits::default());
         let (mut buf, mut frames) = (BytesMut::from(bytes), Vec::new());

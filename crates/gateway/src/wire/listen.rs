@@ -22,6 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::census::{Census, Seat};
+use super::hello::Hello;
 use super::peer::{self, Peer};
 use super::serve::{self, Handler, Leave, Setting};
 use super::sock::{Budget, Sock};
@@ -500,14 +501,13 @@ async fn greet<H: Handler>(
         }
         Some(built) => {
             let Some(shaking) = census.handshake(bounds.handshakes) else { return };
-            let Ok(Ok((sock, mut handshake))) =
-                tokio::time::timeout(bounds.handshake, shake(tcp, built)).await
+            let Ok(Ok((sock, handshake))) =
+                tokio::time::timeout(bounds.handshake, shake(tcp, built, &live.plan.name)).await
             else {
                 census.handshake_failed();
                 return;
             };
             drop(shaking);
-            handshake.listener.clone_from(&live.plan.name);
             (sock, handshake.h2, handshake)
         }
     };
@@ -519,18 +519,19 @@ async fn greet<H: Handler>(
 /// Fatal alert `unrecognized_name` (RFC 8446 § 6.2, RFC 6066 § 3).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-async fn shake(tcp: TcpStream, built: &Built) -> io::Result<(Sock, Handshake)> {
+async fn shake(tcp: TcpStream, built: &Built, listener: &str) -> io::Result<(Sock, Handshake)> {
     use tokio::io::AsyncWriteExt as _;
     let acceptor = rustls::server::Acceptor::default();
     let mut start = tokio_rustls::LazyConfigAcceptor::new(acceptor, Budget::hello(tcp)).await?;
-    start.io.lift();
+    let hello = Hello::read(&start.io.lift());
     if !built.knows(start.client_hello().server_name()) {
         start.io.write_all(&UNRECOGNIZED_NAME).await?;
         start.io.shutdown().await?;
         return Err(io::Error::other("unknown server name"));
     }
     let stream = start.into_stream(built.config.clone()).await?;
-    let handshake = tls::facts(stream.get_ref().1);
+    let mut handshake = tls::facts(stream.get_ref().1, listener);
+    handshake.ja4 = hello.map(|hello| hello.ja4().into());
     Ok((Sock::Tls(Box::new(stream)), handshake))
 }
 

@@ -19,9 +19,11 @@
 
 pub mod body;
 pub mod census;
+pub(crate) mod client_cert;
 mod frames;
 pub mod guard;
 mod h2guard;
+pub mod hello;
 pub mod listen;
 pub mod peer;
 pub mod serve;
@@ -37,6 +39,7 @@ pub use guard::Rule;
 pub use listen::{Handle, Options, StartError, Wire};
 pub use peer::Peer;
 pub use serve::{Handler, Raw, Refused};
+pub use client_cert::ClientCert;
 pub use tls::Handshake;
 
 #[cfg(test)]

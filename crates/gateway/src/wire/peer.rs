@@ -155,6 +155,20 @@ fn bad(why: &'static str) -> io::Error {
 mod tests {
     use super::*;
 
+    mod laws {
+        use crate::wire::peer::{parse_v1, parse_v2};
+        include!("../../../../fuzz/laws/proxy.rs");
+    }
+
+    /// What the fuzzer has kept.
+    #[test]
+    fn corpus() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/proxy");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            laws::proxy(&std::fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
+
     fn v1(line: &str) -> Option<Option<String>> {
         parse_v1(line.as_bytes()).ok().map(|a| a.map(|a| a.to_string()))
     }

@@ -10,19 +10,22 @@ use tokio::net::TcpStream;
 /// The bytes that may come before the handshake's first message is complete.
 const CLIENT_HELLO: usize = 16 << 10;
 
-/// A TCP stream that reads at most a budget until it is lifted.
+/// A TCP stream that reads at most a budget, and remembers what it read, until it is lifted.
 pub(crate) struct Budget {
     tcp: TcpStream,
     left: usize,
+    read: Vec<u8>,
 }
 
 impl Budget {
     pub(crate) const fn hello(tcp: TcpStream) -> Self {
-        Self { tcp, left: CLIENT_HELLO }
+        Self { tcp, left: CLIENT_HELLO, read: Vec::new() }
     }
 
-    pub(crate) fn lift(&mut self) {
+    /// From here on nothing is counted. What was read so far: the ClientHello in its records.
+    pub(crate) fn lift(&mut self) -> Vec<u8> {
         self.left = usize::MAX;
+        std::mem::take(&mut self.read)
     }
 }
 
@@ -91,7 +94,9 @@ impl AsyncRead for Budget {
         let before = buf.filled().len();
         ready!(Pin::new(&mut me.tcp).poll_read(cx, buf))?;
         if me.left != usize::MAX {
-            me.left = me.left.saturating_sub(buf.filled().len() - before);
+            let fresh = buf.filled().get(before..).unwrap_or_default();
+            me.left = me.left.saturating_sub(fresh.len());
+            me.read.extend_from_slice(fresh);
         }
         Poll::Ready(Ok(()))
     }

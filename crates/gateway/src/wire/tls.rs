@@ -3,10 +3,10 @@
 //! rustls with aws-lc-rs through an explicit provider; there is no process default. No resumption where client
 //! certificates are asked for: a resumed connection would skip today's CRL and expiry (CVE-2025-23419).
 
-use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use portcullis_plan::listen::{Certificate, ClientMode, Clients, Tls, TlsVersion};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -19,6 +19,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
 };
 
+use super::client_cert::ClientCert;
 use super::x509::{self, San};
 
 /// Why a listener's TLS cannot be built. Names the file, never content.
@@ -53,41 +54,12 @@ pub struct Handshake {
     pub group: Option<&'static str>,
     /// HTTP/2 was agreed on.
     pub h2: bool,
+    /// JA4 of the ClientHello (see [`super::hello`]).
+    pub ja4: Option<Box<str>>,
     /// The server name that the client asked for, in lower case.
     pub sni: Option<String>,
-    /// The verified client certificate, DER.
-    pub client_cert: Option<CertificateDer<'static>>,
-    /// Its subject alternative names.
-    pub client_sans: Vec<San>,
-    /// What stood between it and the authority, DER.
-    pub client_chain: Vec<CertificateDer<'static>>,
-    /// The listener whose rules it was verified by.
-    pub listener: String,
-    /// When it was last verified, Unix seconds.
-    pub(crate) checked: Cell<i64>,
-}
-
-/// Seconds after which a client certificate on an open connection is verified again.
-const LOOK_AGAIN: i64 = 300;
-
-impl Handshake {
-    /// Whether the client certificate is still good: validity and revocation lists are looked at again on connections
-    /// older than five minutes, by the rules that are in force now. `now` in Unix seconds.
-    pub(crate) fn client_still_good(&self, clients: Option<&Clients>, now: i64) -> bool {
-        if now.saturating_sub(self.checked.get()) < LOOK_AGAIN {
-            return true;
-        }
-        let (Some(leaf), Some(clients), Ok(secs)) = (&self.client_cert, clients, u64::try_from(now)) else {
-            return false;
-        };
-        let now_there = UnixTime::since_unix_epoch(Duration::from_secs(secs));
-        let good = client_verifier(clients, &provider())
-            .is_ok_and(|verifier| verifier.verify_client_cert(leaf, &self.client_chain, now_there).is_ok());
-        if good {
-            self.checked.set(now);
-        }
-        good
-    }
+    /// The verified client certificate.
+    pub client_cert: Option<Rc<ClientCert>>,
 }
 
 /// A listener's TLS, ready for handshakes.
@@ -267,7 +239,7 @@ fn unix_now() -> i64 {
     i64::try_from(gap).unwrap_or(i64::MAX)
 }
 
-fn client_verifier(
+pub(super) fn client_verifier(
     clients: &Clients,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
@@ -356,12 +328,13 @@ impl ClientCertVerifier for Named {
     }
 }
 
-/// The handshake's facts, once it is finished.
-pub(crate) fn facts(connection: &rustls::ServerConnection) -> Handshake {
+/// The handshake's facts, once it is finished on a listener.
+pub(crate) fn facts(connection: &rustls::ServerConnection, listener: &str) -> Handshake {
     let mut chain = connection.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned());
-    let client_cert = chain.next();
-    let client_chain = chain.collect();
-    let client_sans = client_cert.as_deref().and_then(x509::read).map(|facts| facts.sans).unwrap_or_default();
+    let client_cert = chain.next().and_then(|leaf| {
+        let made = ClientCert::of_handshake(leaf, chain.collect(), unix_now())?;
+        Some(Rc::new(ClientCert { listener: listener.to_owned(), ..made }))
+    });
     Handshake {
         version: connection.protocol_version().and_then(|version| match version {
             rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
@@ -370,12 +343,9 @@ pub(crate) fn facts(connection: &rustls::ServerConnection) -> Handshake {
         }),
         suite: connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()),
         group: connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
+        ja4: None,
         h2: connection.alpn_protocol() == Some(b"h2"),
         sni: connection.server_name().map(str::to_ascii_lowercase),
-        checked: Cell::new(if client_cert.is_some() { unix_now() } else { 0 }),
         client_cert,
-        client_sans,
-        client_chain,
-        listener: String::new(),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! RFC 5280. Reads DER in definite lengths only; anything odd is an error, and an error refuses the certificate.
 
+use portcullis_core::dn::Dn;
+
 /// A certificate's facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -11,6 +13,8 @@ pub struct Facts {
     pub not_after: i64,
     /// Subject alternative names, in order.
     pub sans: Vec<San>,
+    /// The subject, when it is one that can be named.
+    pub subject: Option<Dn>,
     /// What is wrong with the key or the signature, if anything.
     pub weak: Option<&'static str>,
 }
@@ -27,6 +31,7 @@ pub enum San {
 }
 
 const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
@@ -53,7 +58,7 @@ pub fn read(der: &[u8]) -> Option<Facts> {
     tbs.take(SEQUENCE)?; // issuer
     let mut validity = Der(tbs.take(SEQUENCE)?);
     let (not_before, not_after) = (validity.time()?, validity.time()?);
-    tbs.take(SEQUENCE)?; // subject
+    let subject = subject(tbs.take(SEQUENCE)?);
     let spki = tbs.take(SEQUENCE)?;
     tbs.optional(0x81)?; // issuerUniqueID
     tbs.optional(0x82)?; // subjectUniqueID
@@ -66,7 +71,49 @@ pub fn read(der: &[u8]) -> Option<Facts> {
     } else {
         key_weakness(spki)?
     };
-    Some(Facts { not_before, not_after, sans, weak })
+    Some(Facts { not_before, not_after, sans, subject, weak })
+}
+
+/// A subject whose parts have one attribute each, of text that reads in one way (RFC 5280 § 4.1.2.4).
+fn subject(name: &[u8]) -> Option<Dn> {
+    let mut name = Der(name);
+    let mut parts = Vec::new();
+    while !name.0.is_empty() {
+        let mut attribute = Der(Der(name.take(SET)?).only(SEQUENCE)?);
+        let oid = dotted(attribute.take(OID)?)?;
+        let (tag, value) = attribute.any()?;
+        // UTF8String, PrintableString, IA5String; the others have had several readings.
+        let text = std::str::from_utf8(value).ok().filter(|_| matches!(tag, 0x0c | 0x13 | 0x16))?;
+        if (tag != 0x0c && !text.is_ascii()) || !attribute.0.is_empty() {
+            return None;
+        }
+        parts.push((oid, text.to_owned()));
+    }
+    Dn::from_certificate(parts)
+}
+
+/// An object identifier in dotted form (X.690 § 8.19).
+fn dotted(oid: &[u8]) -> Option<String> {
+    let mut out = String::new();
+    let (mut arc, mut begun, mut first) = (0_u32, false, true);
+    for &byte in oid {
+        if (!begun && byte == 0x80) || arc > u32::MAX >> 7 {
+            return None;
+        }
+        (arc, begun) = (arc << 7 | u32::from(byte & 0x7f), byte & 0x80 != 0);
+        if begun {
+            continue;
+        }
+        if std::mem::take(&mut first) {
+            let root = (arc / 40).min(2);
+            out = format!("{root}.{}", arc - root * 40);
+        } else {
+            out.push('.');
+            out.push_str(&arc.to_string());
+        }
+        arc = 0;
+    }
+    (!begun && !out.is_empty()).then_some(out)
 }
 
 fn names(extensions: &[u8]) -> Option<Vec<San>> {
@@ -228,6 +275,9 @@ mod tests {
         let mut params =
             rcgen::CertificateParams::new(vec!["a.example".into(), "*.b.example".into()]).unwrap();
         params.subject_alt_names.push(rcgen::SanType::URI("spiffe://x/y".try_into().unwrap()));
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CountryName, "DE");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a, b");
         params.not_before = rcgen::date_time_ymd(2024, 2, 29);
         params.not_after = rcgen::date_time_ymd(2100, 1, 1);
         let key = rcgen::KeyPair::generate().unwrap();
@@ -235,10 +285,40 @@ mod tests {
         assert_eq!(facts.not_before, 1_709_164_800);
         assert_eq!(facts.not_after, 4_102_444_800);
         assert_eq!(facts.weak, None);
+        assert_eq!(facts.subject.unwrap().to_string(), r"CN=a\, b,C=DE");
         assert_eq!(
             facts.sans,
             [San::Dns("a.example".into()), San::Dns("*.b.example".into()), San::Uri("spiffe://x/y".into())]
         );
+    }
+
+    #[test]
+    fn subjects_that_cannot_be_named() {
+        let attribute = |oid: &[u8], tag: u8, value: &[u8]| {
+            let body = [&[OID, oid.len() as u8], oid, &[tag, value.len() as u8], value].concat();
+            [&[SEQUENCE, body.len() as u8][..], &body].concat()
+        };
+        let set = |parts: &[Vec<u8>]| {
+            let body = parts.concat();
+            [&[SET, body.len() as u8][..], &body].concat()
+        };
+        let cn: &[u8] = &[0x55, 4, 3];
+        let shown = |name: &[u8]| subject(name).map(|dn| dn.to_string());
+        assert_eq!(shown(&set(&[attribute(cn, 0x0c, b"a")])).as_deref(), Some("CN=a"));
+        assert_eq!(shown(&set(&[attribute(&[0x2a, 0x86, 0x48], 0x13, b"a")])).as_deref(), Some("1.2.840=a"));
+        for odd in [
+            set(&[attribute(cn, 0x0c, b"a\0b")]),
+            set(&[attribute(cn, 0x0c, b"\xff")]),
+            set(&[attribute(cn, 0x13, "ä".as_bytes())]),
+            set(&[attribute(cn, 0x14, b"a")]),
+            set(&[attribute(cn, 0x1e, b"\0a")]),
+            set(&[attribute(cn, 0x0c, b"a"), attribute(cn, 0x0c, b"b")]),
+            set(&[attribute(&[0x80, 1], 0x0c, b"a")]),
+            set(&[attribute(&[0x55, 0x84], 0x0c, b"a")]),
+            Vec::new(),
+        ] {
+            assert_eq!(shown(&odd), None, "{odd:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{keys, prepare, replay};
 use crate::adapter::{Durable, Marker, Result};
+use crate::kept::SealedDocument;
 use crate::keys::{Filter, KeyRow, NewOwner, Owner, RotateError, Successor, Touch, Use};
 use crate::notices::{Claimed, Notice};
 use crate::replay::Put;
@@ -54,6 +55,13 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE system_secret (
         name TEXT NOT NULL, version INTEGER NOT NULL, sealed BLOB NOT NULL, created INTEGER NOT NULL,
         PRIMARY KEY (name, version)
+    ) STRICT, WITHOUT ROWID;
+", "
+    CREATE TABLE kept (
+        name TEXT PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL, written INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE lease (
+        name TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 "];
 
@@ -241,6 +249,41 @@ impl Durable for SqliteDurable {
         Ok(self.db.prepare_cached(sql)?.query_map([name], sealed)?.collect::<rusqlite::Result<_>>()?)
     }
 
+    fn kept(&mut self, name: &str) -> Result<Option<SealedDocument>> {
+        let sql = "SELECT version, sealed, written FROM kept WHERE name = ?1";
+        Ok(self.db.query_row(sql, [name], document).optional()?)
+    }
+
+    fn keep(&mut self, name: &str, fresh: &SealedDocument, only_first: bool) -> Result<SealedDocument> {
+        let change = if only_first {
+            // A change that changes nothing, so that what is there is returned.
+            "UPDATE SET version = version"
+        } else {
+            "UPDATE SET version = version + 1, sealed = excluded.sealed, written = excluded.written"
+        };
+        let sql = format!(
+            "INSERT INTO kept (name, version, sealed, written) VALUES (?1, 1, ?2, ?3)
+             ON CONFLICT (name) DO {change} RETURNING version, sealed, written"
+        );
+        self.within(|tx| Ok(tx.query_row(&sql, params![name, fresh.sealed, fresh.written], document)?))
+    }
+
+    fn forget_kept(&mut self, name: &str) -> Result<bool> {
+        Ok(self.db.execute("DELETE FROM kept WHERE name = ?1", [name])? == 1)
+    }
+
+    fn lease(&mut self, name: &str, holder: &str, now: i64, until: i64) -> Result<bool> {
+        let sql = "INSERT INTO lease (name, holder, until) VALUES (?1, ?2, ?4) ON CONFLICT (name) DO UPDATE
+                   SET holder = excluded.holder, until = excluded.until
+                   WHERE lease.holder = excluded.holder OR lease.until <= ?3";
+        self.within(|tx| Ok(tx.execute(sql, params![name, holder, now, until])? == 1))
+    }
+
+    fn end_lease(&mut self, name: &str, holder: &str) -> Result<()> {
+        self.db.execute("DELETE FROM lease WHERE name = ?1 AND holder = ?2", [name, holder])?;
+        Ok(())
+    }
+
     fn put(&mut self, put: &Put) -> Result<bool> {
         let row = params![put.kind.text(), put.key.bytes(), put.expires, put.now];
         let fresh = self.db.prepare_cached(replay::PUT)?.execute(row)? == 1;
@@ -287,6 +330,10 @@ fn newest(tx: &Transaction<'_>, name: &str) -> Result<Option<SealedSecret>> {
 
 fn sealed(row: &Row<'_>) -> rusqlite::Result<SealedSecret> {
     Ok(SealedSecret { version: row.get(0)?, sealed: row.get(1)?, created: row.get(2)? })
+}
+
+fn document(row: &Row<'_>) -> rusqlite::Result<SealedDocument> {
+    Ok(SealedDocument { version: row.get(0)?, sealed: row.get(1)?, written: row.get(2)? })
 }
 
 fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {

@@ -181,3 +181,20 @@ fn address(text: &str) -> Option<IpAddr> {
 fn is_port(text: &str) -> bool {
     text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    mod laws {
+        use super::super::{Client, ClientHeader, Connection, How, Scheme, TrustedProxies, find};
+        include!("../../../../../fuzz/laws/forwarded.rs");
+    }
+
+    /// What the fuzzer has kept.
+    #[test]
+    fn corpus() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/forwarded");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            laws::forwarded(&std::fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
+}

@@ -48,11 +48,15 @@ impl Handler for Forward {
             "/hello" => return text(200, "hello"),
             "/worker" => return text(200, self.worker.to_string()),
             "/peer" => return text(200, format!("{:?}", raw.peer)),
+            "/ja4" => return text(200, raw.handshake.ja4.as_deref().unwrap_or("none")),
             "/tls" => {
                 let tls = &raw.handshake;
                 return text(
                     200,
-                    format!("{:?} {:?} {:?} {:?}", tls.version, tls.group, tls.sni, tls.client_sans),
+                    {
+                        let sans = tls.client_cert.as_ref().map(|c| c.sans.clone()).unwrap_or_default();
+                        format!("{:?} {:?} {:?} {sans:?}", tls.version, tls.group, tls.sni)
+                    },
                 );
             }
             "/count" | "/stream/count" if !path.starts_with("/via") => {

@@ -133,6 +133,25 @@ fn versions_groups_and_resumption() {
     assert_eq!(kind, rustls::HandshakeKind::Resumed);
 }
 
+/// The same client looks the same each time, and what it offers changes its fingerprint; plaintext has none.
+#[test]
+fn a_client_has_a_fingerprint() {
+    let ca = ca();
+    let (_handle, address) = serve(vec![secure(vec![leaf(&ca, &["a.example"], |_| {})])], None);
+    let ja4 = |client: &Client| {
+        let answer = client.get(address, "a.example", "/ja4").unwrap();
+        answer.rsplit("\r\n").next().unwrap().to_owned()
+    };
+    let new = Client { alpn: vec![b"http/1.1".to_vec()], ..Client::new(&ca) };
+    let first = ja4(&new);
+    assert!(first.starts_with("t13d") && first.get(8..11) == Some("h1_"), "{first}");
+    assert_eq!(ja4(&new), first, "rustls shuffles its extensions; the fingerprint sorts them");
+    let old = Client { versions: vec![&rustls::version::TLS12], ..Client::new(&ca) };
+    assert!(ja4(&old).starts_with("t12d") && ja4(&old).get(8..11) == Some("00_"), "{}", ja4(&old));
+    let (_handle, plain) = serve(vec![listener()], None);
+    assert_eq!(get(plain, "/ja4").1, "none");
+}
+
 /// A ClientHello of an old version, by hand.
 fn hello(version: [u8; 2], suites: &[u8]) -> Vec<u8> {
     let len = u16::try_from(suites.len()).unwrap().to_be_bytes();
@@ -305,12 +324,11 @@ fn a_client_certificate_on_an_old_connection_is_looked_at_again() {
     });
     // 2025-06-01, and the moment after the last of the certificate.
     let (verified, ended) = (1_748_736_000, 1_767_225_601);
-    let handshake = || Handshake {
-        client_cert: Some(CertificateDer::from_pem_slice(&made.chain).unwrap()),
-        checked: std::cell::Cell::new(verified),
-        ..Handshake::default()
+    let certificate = || {
+        let leaf = CertificateDer::from_pem_slice(&made.chain).unwrap();
+        ClientCert::of_handshake(leaf, Vec::new(), verified).unwrap()
     };
-    let good = |clients: Option<&Clients>, now| handshake().client_still_good(clients, now);
+    let good = |clients: Option<&Clients>, now| certificate().still_good(clients, now);
     let (clear, listed) = (clients(&ca, Some(&[1])), clients(&ca, Some(&[1, 77])));
     assert!(good(Some(&listed), verified + 299), "not yet");
     assert!(good(Some(&clear), verified + 300));
@@ -318,10 +336,10 @@ fn a_client_certificate_on_an_old_connection_is_looked_at_again() {
     assert!(!good(Some(&clear), ended), "expired since");
     assert!(!good(Some(&clients(&other, None)), verified + 300), "the authority was replaced");
     assert!(!good(None, verified + 300), "the listener asks nobody any more");
-    let again = handshake();
-    assert!(again.client_still_good(Some(&clear), verified + 300));
-    assert!(again.client_still_good(Some(&listed), verified + 500), "and every five minutes from there");
-    assert!(!again.client_still_good(Some(&listed), verified + 600));
+    let again = certificate();
+    assert!(again.still_good(Some(&clear), verified + 300));
+    assert!(again.still_good(Some(&listed), verified + 500), "and every five minutes from there");
+    assert!(!again.still_good(Some(&listed), verified + 600));
 }
 
 #[test]
