@@ -31,6 +31,10 @@ fn post(body: &str) -> String {
     )
 }
 
+fn modern(text: &str) -> String {
+    text.replacen("3.0.3", "3.1.0", 1)
+}
+
 const OK: &str = "    get: {responses: {'204': {description: none}}}";
 
 #[test]
@@ -161,6 +165,140 @@ fn each_row_of_the_table_as_people_read_it() {
         ("a rule that is not enforced", get("x-portcullis: {authorize: {need: owner}}")),
         ("looser than portcullis.yaml", get("x-portcullis: {request: {max_bytes: 2MiB}}")),
         ("a construct of 3.2", with("/a", "    query: {responses: {'204': {description: none}}}", "")),
+        (
+            "properties without type",
+            post("{application/json: {schema: {properties: {a: {type: string}}, required: [a]}}}"),
+        ),
+        ("items without type", post("{application/json: {schema: {items: {type: string}}}}")),
+        (
+            "required inside a property",
+            post(
+                "{application/json: {schema: {type: object, properties: {a: {type: string, required: true}}}}}",
+            ),
+        ),
+        (
+            "constraint of another type",
+            post(
+                "{application/json: {schema: {type: object, properties: {a: {type: integer, maxLength: 3}}}}}",
+            ),
+        ),
+        (
+            "siblings of $ref in a schema",
+            post("{application/json: {schema: {$ref: '#/components/schemas/S', required: [a]}}}")
+                + "components: {schemas: {S: {type: object, properties: {a: {type: string}}}}}\n",
+        ),
+        (
+            "nullable without type",
+            post(
+                "{application/json: {schema: {type: object, properties: {a: {nullable: true, enum: [a]}}}}}",
+            ),
+        ),
+        (
+            "Swagger's file",
+            post("{application/json: {schema: {type: object, properties: {a: {type: file}}}}}"),
+        ),
+        (
+            "a type that is none",
+            post("{application/json: {schema: {type: object, properties: {a: {type: sting}}}}}"),
+        ),
+        ("empty enum", get("parameters: [{name: c, in: query, schema: {type: string, enum: []}}]")),
+        (
+            "minimum above maximum",
+            get("parameters: [{name: c, in: query, schema: {type: integer, minimum: 5, maximum: 4}}]"),
+        ),
+        (
+            "minLength above maxLength",
+            get("parameters: [{name: c, in: query, schema: {type: string, minLength: 5, maxLength: 4}}]"),
+        ),
+        (
+            "pattern that no engine reads",
+            get("parameters: [{name: c, in: query, schema: {type: string, pattern: '[a'}}]"),
+        ),
+        (
+            "pattern that backtracks",
+            get("parameters: [{name: c, in: query, schema: {type: string, pattern: '^(?=.*[A-Z]).{8,}$'}}]"),
+        ),
+        (
+            "pattern that is too large",
+            get("parameters: [{name: c, in: query, schema: {type: string, pattern: '^.{0,1000000000}$'}}]"),
+        ),
+        (
+            "bound with too many digits",
+            get("parameters: [{name: c, in: query, schema: {type: number, maximum: 0.12345678901234567}}]"),
+        ),
+        ("unknown format", get("parameters: [{name: c, in: query, schema: {type: string, format: colour}}]")),
+        (
+            "numbers among the strings of an enum",
+            get("parameters: [{name: c, in: query, schema: {type: string, enum: [no, true, 1.10]}}]"),
+        ),
+        (
+            "mapping that names no schema",
+            post(
+                "{application/json: {schema: {oneOf: [{$ref: '#/components/schemas/S'}], discriminator: {propertyName: a, mapping: {x: '#/components/schemas/T'}}}}}",
+            ) + "components: {schemas: {S: {type: object, properties: {a: {type: string}}}}}\n",
+        ),
+        (
+            "schema that is itself",
+            post("{application/json: {schema: {$ref: '#/components/schemas/S'}}}")
+                + "components: {schemas: {S: {$ref: '#/components/schemas/S'}}}\n",
+        ),
+        (
+            "open object",
+            post(
+                "{application/json: {schema: {type: object, properties: {a: {type: string}}, additionalProperties: true}}}",
+            ),
+        ),
+        (
+            "nested object of no shape",
+            post("{application/json: {schema: {type: object, properties: {a: {type: object}}}}}"),
+        ),
+        ("body of no shape", post("{application/json: {schema: {type: object}}}")),
+        (
+            "webhooks",
+            modern(&with("/a", OK, "webhooks: {w: {post: {responses: {'200': {description: d}}}}}\n")),
+        ),
+        (
+            "reference that is dynamic",
+            modern(&post(
+                "{application/json: {schema: {type: object, properties: {a: {$dynamicRef: '#x'}}}}}",
+            )),
+        ),
+        (
+            "schema of another dialect",
+            modern(&post(
+                "{application/json: {schema: {$schema: 'http://json-schema.org/draft-07/schema#', type: object, properties: {a: {type: string}}}}}",
+            )),
+        ),
+        (
+            "document of another dialect",
+            modern(&with("/a", OK, "jsonSchemaDialect: 'http://json-schema.org/draft-07/schema#'\n")),
+        ),
+        (
+            "additionalOperations of 3.2",
+            with("/a", "    additionalOperations: {COPY: {responses: {'204': {description: d}}}}", ""),
+        ),
+        (
+            "in: querystring of 3.2",
+            get(
+                "parameters: [{name: c, in: querystring, content: {application/json: {schema: {type: string}}}}]",
+            ),
+        ),
+        (
+            "style: cookie of 3.2",
+            get("parameters: [{name: c, in: cookie, style: cookie, schema: {type: string}}]"),
+        ),
+        ("itemSchema of 3.2", post("{application/jsonl: {itemSchema: {type: string}}}")),
+        (
+            "never_in_request that is not true",
+            post(
+                "{application/json: {schema: {type: object, properties: {a: {type: string, x-portcullis: {never_in_request: 'true'}}}}}}",
+            ),
+        ),
+        ("duplicate key", "openapi: 3.0.3\npaths: {}\npaths: {}\n".into()),
+        ("a tag of YAML", "openapi: 3.0.3\npaths: !include paths.yaml\n".into()),
+        ("a merge key of YAML", "openapi: 3.0.3\nx: &x {a: 1}\npaths:\n  <<: *x\n".into()),
+        ("two documents in a file", "openapi: 3.0.3\n---\nopenapi: 3.0.3\n".into()),
+        ("a version of the past", "openapi: 2.0.0\n".into()),
         ("a status that is none", with("/a", "    get: {responses: {'2000': {description: none}}}", "")),
         ("a version of the future", "openapi: 3.2.0\ninfo: {title: t, version: '1'}\npaths: {}\n".into()),
     ];
@@ -172,6 +310,142 @@ fn each_row_of_the_table_as_people_read_it() {
         writeln!(out, "## {row}\n{}", rendered(&text, &found)).unwrap();
     }
     insta::assert_snapshot!(out);
+}
+
+#[test]
+fn what_is_read_without_a_word() {
+    // `operationId` is made from method and path, and two templates of one shape without a common method are merged.
+    let text = with(
+        "/a/{x}",
+        "    parameters: [{name: x, in: path, required: true, schema: {type: string}}]\n    get: {responses: {'204': {description: none}}}",
+        "  /a/{y}:\n    parameters: [{name: y, in: path, required: true, schema: {type: integer}}]\n    put: {responses: {'204': {description: none}}}\n",
+    );
+    let done = compiled(&text, &Terms::default()).unwrap();
+    assert_eq!(rendered(&text, &done.findings), "");
+    let ids: Vec<_> = done.contract.operations().iter().map(|o| &*o.id).collect();
+    assert_eq!(ids, ["GET /a/{x}", "PUT /a/{y}"]);
+    for (method, template) in [(Method::Get, "/a/{x}"), (Method::Put, "/a/{y}")] {
+        let head = head(method, "/a/1", &[]);
+        assert_eq!(&*support::matched(&done.contract, &head).unwrap().0.template, template);
+    }
+}
+
+/// Each bound of section 2.1, one below and one above.
+#[test]
+fn every_bound_of_a_document() {
+    let judge = |bounds: Bounds, files: &[(&str, &str)]| {
+        let mut gathered = Files::new(bounds);
+        for (id, (name, text)) in (0u16..).zip(files) {
+            gathered.add(id, name, text.as_bytes());
+        }
+        let found = match load(&mut gathered) {
+            Loading::Loaded(document) => match compile(&document, &Terms::default()) {
+                Ok(done) => done.findings,
+                Err(findings) => findings,
+            },
+            Loading::Refused(findings) => findings,
+            Loading::Needs(names) => panic!("{names:?}"),
+        };
+        let errors: Vec<_> = found.into_iter().filter(|f| f.severity == Severity::Error).collect();
+        assert!(errors.iter().all(|f| f.code == "document-bounds"), "{errors:?}");
+        errors.is_empty()
+    };
+    let small = with("/a", OK, "");
+    let two = with(
+        "/a",
+        "    get: {parameters: [{name: p, in: query, schema: {$ref: b.yaml}}], responses: {'204': {description: none}}}",
+        "",
+    );
+    let b = "type: string\n";
+    let bytes = |bytes| Bounds { bytes, ..Bounds::default() };
+    assert!(judge(bytes(small.len()), &[("a.yaml", &small)]));
+    assert!(!judge(bytes(small.len() - 1), &[("a.yaml", &small)]));
+    // All files together, too.
+    assert!(judge(bytes(two.len() + b.len()), &[("a.yaml", &two), ("b.yaml", b)]));
+    assert!(!judge(bytes(two.len() + b.len() - 1), &[("a.yaml", &two), ("b.yaml", b)]));
+    let files = |files| Bounds { files, ..Bounds::default() };
+    assert!(judge(files(2), &[("a.yaml", &two), ("b.yaml", b)]));
+    assert!(!judge(files(1), &[("a.yaml", &two), ("b.yaml", b)]));
+    // An alias counts as a copy of what it names.
+    let copies =
+        |n: usize| with("/a", OK, &format!("x-a: &a [1, 2, 3]\nx-b: [{}]\n", vec!["*a"; n].join(", ")));
+    let nodes = Bounds { nodes: 200, ..Bounds::default() };
+    assert!(judge(nodes, &[("a.yaml", &copies(30))]));
+    assert!(!judge(nodes, &[("a.yaml", &copies(60))]));
+    let deep = |n: usize| with("/a", OK, &format!("x-a: {}{}\n", "[".repeat(n), "]".repeat(n)));
+    let depth = Bounds { depth: 20, ..Bounds::default() };
+    assert!(judge(depth, &[("a.yaml", &deep(19))]));
+    assert!(!judge(depth, &[("a.yaml", &deep(20))]));
+    let schemas = |n: usize| {
+        let properties: Vec<String> = (0..n - 1).map(|i| format!("p{i}: {{type: string}}")).collect();
+        post(&format!(
+            "{{application/json: {{schema: {{type: object, properties: {{{}}}}}}}}}",
+            properties.join(", ")
+        ))
+    };
+    let bounds = Bounds { schemas: 10, ..Bounds::default() };
+    assert!(judge(bounds, &[("a.yaml", &schemas(10))]));
+    assert!(!judge(bounds, &[("a.yaml", &schemas(11))]));
+    let operations = |n: usize| (1..n).fold(with("/a", OK, ""), |text, i| format!("{text}  /a{i}:\n{OK}\n"));
+    let bounds = Bounds { operations: 10, ..Bounds::default() };
+    assert!(judge(bounds, &[("a.yaml", &operations(10))]));
+    assert!(!judge(bounds, &[("a.yaml", &operations(11))]));
+    let parameters = |n: usize| {
+        let list: Vec<String> =
+            (0..n).map(|i| format!("{{name: p{i}, in: query, schema: {{type: string}}}}")).collect();
+        get(&format!("parameters: [{}]", list.join(", ")))
+    };
+    assert!(judge(Bounds::default(), &[("a.yaml", &parameters(200))]));
+    assert!(!judge(Bounds::default(), &[("a.yaml", &parameters(201))]));
+    let patterns = |n: usize| {
+        let list: Vec<String> = (0..n)
+            .map(|i| format!("{{name: p{i}, in: query, schema: {{type: string, pattern: '^{i}$'}}}}"))
+            .collect();
+        get(&format!("parameters: [{}]", list.join(", ")))
+    };
+    let bounds = Bounds { patterns: 5, ..Bounds::default() };
+    assert!(judge(bounds, &[("a.yaml", &patterns(5))]));
+    assert!(!judge(bounds, &[("a.yaml", &patterns(6))]));
+
+    // A chain of references: 64 hops, and a finding of its own.
+    let chain = |n: usize| {
+        let links: Vec<String> =
+            (1..n).map(|i| format!("p{i}: {{$ref: '#/components/parameters/p{}'}}", i + 1)).collect();
+        get("parameters: [{$ref: '#/components/parameters/p1'}]")
+            + &format!(
+                "components: {{parameters: {{{}, p{n}: {{name: p, in: query, schema: {{type: string}}}}}}}}\n",
+                links.join(", ")
+            )
+    };
+    let codes = |text: &str| findings(text, &Terms::default()).iter().map(|f| f.code).collect::<Vec<_>>();
+    assert_eq!(codes(&chain(64)), [""; 0]);
+    assert_eq!(codes(&chain(65)), ["ref-unresolved"]);
+
+    // The defaults and what they may be raised to.
+    let (default, hard) = (Bounds::default(), Bounds::HARD);
+    assert_eq!((default.bytes, hard.bytes), (10 << 20, 64 << 20));
+    assert_eq!((default.files, hard.files), (256, 1024));
+    assert_eq!((default.nodes, hard.nodes), (2_000_000, 20_000_000));
+    assert_eq!((default.depth, hard.depth), (128, 256));
+    assert_eq!((default.schemas, hard.schemas), (20_000, 200_000));
+    assert_eq!((default.operations, default.parameters), (10_000, 200));
+    assert_eq!((default.patterns, hard.patterns), (5_000, 50_000));
+}
+
+/// `strict: true`: a warning refuses as an error does; a remark does not.
+#[test]
+fn under_strict_a_warning_is_an_error() {
+    let strict = Terms { strict: true, ..Terms::default() };
+    let warned = get("sproing: 1");
+    assert!(compiled(&warned, &Terms::default()).is_ok());
+    assert!(
+        compiled(&warned, &strict)
+            .is_err_and(|f| f[0].severity == Severity::Error && f[0].code == "key-unknown")
+    );
+    // It is no error of one operation that could be closed.
+    let closing = Terms { on_error: OnError::CloseOperation, ..strict.clone() };
+    assert!(compiled(&warned, &closing).is_err());
+    assert!(compiled(&get("callbacks: {}"), &strict).is_ok());
 }
 
 #[test]
@@ -330,6 +604,9 @@ fn the_document_only_tightens() {
             "{response: {mode: report}}",
             "{request: {max_depth: 33}}",
             "{request: {read_only: strip}}",
+            "{request: {max_values: 50001}}",
+            "{response: {max_bytes: 11MiB}}",
+            "{response: {unknown: allow}}",
         ] {
             let found = findings(&text(level, loose), &Terms::default());
             assert!(found.iter().any(|f| f.code == "extension-loosens"), "{level} {loose}: {found:?}");

@@ -52,6 +52,8 @@ pub struct Finding {
     pub message: String,
     /// Where.
     pub at: Span,
+    /// The other place that it is about, if there are two.
+    pub also: Option<Span>,
     /// The way out.
     pub help: Option<String>,
 }
@@ -59,17 +61,24 @@ pub struct Finding {
 impl Finding {
     /// An error.
     pub fn error(code: &'static str, at: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, message: message.into(), at, help: None }
+        Self { severity: Severity::Error, code, message: message.into(), at, also: None, help: None }
     }
 
     /// A warning.
     pub fn warning(code: &'static str, at: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, code, message: message.into(), at, help: None }
+        Self { severity: Severity::Warning, code, message: message.into(), at, also: None, help: None }
     }
 
     /// A remark.
     pub fn remark(code: &'static str, at: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Remark, code, message: message.into(), at, help: None }
+        Self { severity: Severity::Remark, code, message: message.into(), at, also: None, help: None }
+    }
+
+    /// With the other place that it is about; nothing when that stands in no file.
+    #[must_use]
+    pub fn also(mut self, at: Span) -> Self {
+        self.also = (at.line > 0).then_some(at);
+        self
     }
 
     /// With the way out.
@@ -145,9 +154,6 @@ impl SourceMap {
 
     /// The finding as people read it: word, code, message, the line with a caret, help.
     pub fn render(&self, finding: &Finding, colour: bool) -> String {
-        let paint = |code: &str, text: &str| {
-            if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-        };
         let tone = match finding.severity {
             Severity::Error => "1;31",
             Severity::Warning => "1;33",
@@ -155,8 +161,19 @@ impl SourceMap {
         };
         let mut out = String::new();
         let head = format!("{}[{}]", finding.severity.word(), finding.code);
-        let _ = writeln!(out, "{}: {}", paint(tone, &head), finding.message);
-        let at = finding.at;
+        let _ = writeln!(out, "{}: {}", paint(tone, &head, colour), finding.message);
+        self.shown_place(&mut out, finding.at, tone, colour);
+        if let Some(also) = finding.also {
+            self.shown_place(&mut out, also, tone, colour);
+        }
+        if let Some(help) = &finding.help {
+            let _ = writeln!(out, "{}: {help}", paint("1;32", "help", colour));
+        }
+        out
+    }
+
+    /// A place: file and line, the line with a caret.
+    fn shown_place(&self, out: &mut String, at: Span, tone: &str, colour: bool) {
         let name = self.name(at.file);
         if at.line > 0 {
             let place = format!("  {name}:{}", at.line);
@@ -165,7 +182,7 @@ impl SourceMap {
                     let (shown, caret) = caret_line(line, at);
                     let _ = writeln!(out, "{place}  {shown}");
                     let pad = " ".repeat(place.chars().count().saturating_add(2));
-                    let _ = writeln!(out, "{pad}{}", paint(tone, &caret));
+                    let _ = writeln!(out, "{pad}{}", paint(tone, &caret, colour));
                 }
                 None => {
                     let _ = writeln!(out, "{place}");
@@ -174,11 +191,11 @@ impl SourceMap {
         } else if !name.is_empty() {
             let _ = writeln!(out, "  {name}");
         }
-        if let Some(help) = &finding.help {
-            let _ = writeln!(out, "{}: {help}", paint("1;32", "help"));
-        }
-        out
     }
+}
+
+fn paint(code: &str, text: &str, colour: bool) -> String {
+    if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
 /// The line cut to a width that fits, without its indent, and the caret line under it.

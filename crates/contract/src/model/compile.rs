@@ -1,6 +1,6 @@
 //! The compiler: every object of the document is read by exactly one reader.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use portcullis_core::head::Method;
 
@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::security::{self, Security, SecurityScheme};
 use super::servers;
 use super::shape;
-use super::terms::{OnError, ReadOnly, RequestTerms, ResponseTerms, Terms, Unknown};
+use super::terms::{OnError, ReadOnly, RequestTerms, ResponseTerms, Terms, Unknown, Word as _};
 use crate::document::{Document, Finding, Key, Node, Span, Value, Version};
 use crate::param::query::Names;
 use crate::param::style::Style;
@@ -86,6 +86,8 @@ impl<'d> Compile<'d> {
         for compiler in self.compilers.values_mut().chain(self.parts.values_mut()) {
             self.reader.findings.extend(compiler.take_findings());
         }
+        let known: HashSet<Span> = self.reader.findings.iter().map(|finding| finding.at).collect();
+        self.reader.findings.extend(super::coverage::unread(self.reader.document, &known));
         // The schemas answer once their compiler is gone.
         self.compilers.clear();
         self.parts.clear();
@@ -133,12 +135,6 @@ impl<'d> Compile<'d> {
             }
         }
         annotations::components(&mut self.reader, components);
-        if self.operations.len() >= self.reader.document.bounds.operations {
-            self.fatal = true;
-            let message =
-                format!("the document has more than {} operations", self.reader.document.bounds.operations);
-            self.reader.error("document-bounds", root.at, message);
-        }
         Some(base.text)
     }
 
@@ -184,6 +180,11 @@ impl<'d> Compile<'d> {
         for (name, method) in METHODS {
             let Some((at, node)) = item.entry(name) else { continue };
             if self.operations.len() >= self.reader.document.bounds.operations {
+                if !std::mem::replace(&mut self.fatal, true) {
+                    let most = self.reader.document.bounds.operations;
+                    let message = format!("the document has more than {most} operations");
+                    self.reader.error("document-bounds", at.at, message);
+                }
                 return;
             }
             let place =
@@ -270,7 +271,7 @@ impl<'d> Compile<'d> {
             security::security(&mut self.reader, node, &schemes, &|name| declared(components, name));
         self.schemes = schemes;
         let (level, extension) = extension::operation(&mut self.reader, node, &outer.principal);
-        let (request, response) = self.merge(&[&level, place.level, &outer.level]);
+        let (request, response) = self.merge(&id, &[&level, place.level, &outer.level]);
         let manner = Manner {
             unknown: request.unknown as u8,
             strip_read_only: request.read_only == ReadOnly::Strip,
@@ -487,21 +488,14 @@ impl<'d> Compile<'d> {
     }
 
     /// `portcullis.yaml` and the document: the innermost word of the document, which may only tighten.
-    fn merge(&mut self, levels: &[&Level]) -> (RequestTerms, ResponseTerms) {
-        let (mut request, mut response) = (self.reader.terms.request, self.reader.terms.response);
+    fn merge(&mut self, id: &str, levels: &[&Level]) -> (RequestTerms, ResponseTerms) {
+        let terms = self.reader.terms;
+        let (mut request, mut response) = (terms.request, terms.response);
         macro_rules! meet {
             ($target:expr, $field:ident, $name:literal) => {
                 if let Some((value, at)) = levels.iter().find_map(|level| level.$field) {
                     if value > $target {
-                        let yaml = &$target;
-                        self.reader.findings.push(
-                            Finding::error(
-                                "extension-loosens",
-                                at,
-                                format!("`{}` here is looser than portcullis.yaml", $name),
-                            )
-                            .help(format!("portcullis.yaml says {yaml:?}; only portcullis.yaml loosens")),
-                        );
+                        parameter::loosens(&mut self.reader, at, $name, $name, $target.word());
                     } else {
                         $target = value;
                     }
@@ -515,16 +509,29 @@ impl<'d> Compile<'d> {
         meet!(request.read_only, read_only, "request.read_only");
         meet!(request.text, text, "request.text");
         meet!(response.mode, mode, "response.mode");
+        meet!(response.unknown, response_unknown, "response.unknown");
+        meet!(response.errors, errors, "response.errors");
         meet!(response.max_bytes, response_bytes, "response.max_bytes");
+        request.unknown_parameters = request.unknown;
         if let Some((value, at)) = levels.iter().find_map(|level| level.require_length) {
             if request.require_length && !value {
-                self.reader.error(
-                    "extension-loosens",
+                let says = request.require_length.word();
+                parameter::loosens(
+                    &mut self.reader,
                     at,
-                    "`request.require_length` here is looser than portcullis.yaml",
+                    "request.require_length",
+                    "request.require_length",
+                    says,
                 );
             }
             request.require_length |= value;
+        }
+        // Loosenings are by operation, and only in portcullis.yaml.
+        if terms.unknown_properties.iter().any(|loosened| loosened.covers(id)) {
+            request.unknown = Unknown::Allow;
+        }
+        if terms.unknown_parameters.iter().any(|loosened| loosened.covers(id)) {
+            request.unknown_parameters = Unknown::Allow;
         }
         (request, response)
     }
@@ -585,6 +592,7 @@ fn compiler<'c, 'd>(
         options.lenient_integers = reader.terms.lenient_integers;
         options.shapeless = manner.shapeless;
         options.patterns = reader.document.bounds.patterns;
+        options.schemas = reader.document.bounds.schemas;
         options.guards = Guards { page: pagination.maximum, offset: pagination.offset };
         Compiler::new(&reader.document.bundle, reader.version(), options)
     })

@@ -1,7 +1,7 @@
 //! `x-portcullis` as far as it is about the contract, and the rules of its neighbours that are bound to parameters.
 
 use super::reader::Reader;
-use super::terms::{Mode, ReadOnly, TextRule, Unknown};
+use super::terms::{Errors, Mode, ReadOnly, TextRule, Unknown};
 use crate::document::{Finding, Node, Span};
 use crate::violation::In;
 
@@ -58,6 +58,9 @@ pub(crate) struct Level {
     pub(crate) read_only: Option<(ReadOnly, Span)>,
     pub(crate) text: Option<(TextRule, Span)>,
     pub(crate) require_length: Option<(bool, Span)>,
+    pub(crate) patch_of: Option<(Box<str>, Span)>,
+    pub(crate) response_unknown: Option<(Unknown, Span)>,
+    pub(crate) errors: Option<(Errors, Span)>,
     pub(crate) mode: Option<(Mode, Span)>,
     pub(crate) response_bytes: Option<(u64, Span)>,
 }
@@ -65,9 +68,9 @@ pub(crate) struct Level {
 /// `x-portcullis` of a parameter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ParameterExtension {
-    pub(crate) text: Option<TextRule>,
+    pub(crate) text: Option<(TextRule, Span)>,
     pub(crate) max_length: Option<(usize, Span)>,
-    pub(crate) maximum: Option<i64>,
+    pub(crate) maximum: Option<(i64, Span)>,
 }
 
 /// Who the caller is, as `principal` at the root says.
@@ -345,7 +348,7 @@ pub(crate) fn parameter<'d>(reader: &mut Reader<'d>, parameter: &'d Node) -> Par
     let Some(node) = parameter.get("x-portcullis") else { return extension };
     reader.strict(node, &["text", "url", "max_length", "maximum"], "`x-portcullis` of a parameter");
     later(reader, node, &["url"]);
-    extension.text = text_rule(reader, node).map(|(rule, _)| rule);
+    extension.text = text_rule(reader, node);
     if let Some(value) = node.get("max_length") {
         match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
             Some(length) => extension.max_length = Some((length, value.at)),
@@ -353,7 +356,7 @@ pub(crate) fn parameter<'d>(reader: &mut Reader<'d>, parameter: &'d Node) -> Par
         }
     }
     if let Some(value) = node.get("maximum") {
-        extension.maximum = value.as_i64();
+        extension.maximum = value.as_i64().map(|maximum| (maximum, value.at));
         if extension.maximum.is_none() {
             reader.error("extension-invalid", value.at, "`maximum` is a whole number");
         }
@@ -393,7 +396,16 @@ fn level<'d>(reader: &mut Reader<'d>, node: &'d Node) -> Level {
             "require_length",
         ];
         reader.strict(request, &known, "`request`");
-        later(reader, request, &["patch_of"]);
+        if let Some(value) = request.get("patch_of") {
+            match value.as_str().filter(|name| !name.is_empty()) {
+                Some(name) => level.patch_of = Some((name.into(), value.at)),
+                None => reader.error(
+                    "extension-invalid",
+                    value.at,
+                    "`patch_of` is the name of a schema, or a reference to one",
+                ),
+            }
+        }
         level.max_bytes = size(reader, request, "max_bytes");
         let small = |reader: &mut Reader<'d>, key: &str| {
             let value = request.get(key)?;
@@ -405,17 +417,7 @@ fn level<'d>(reader: &mut Reader<'d>, node: &'d Node) -> Level {
         };
         level.max_depth = small(reader, "max_depth");
         level.max_values = small(reader, "max_values");
-        if let Some(value) = request.get("unknown") {
-            level.unknown = match value.as_str() {
-                Some("reject") => Some((Unknown::Reject, value.at)),
-                Some("strip") => Some((Unknown::Strip, value.at)),
-                Some("allow") => Some((Unknown::Allow, value.at)),
-                _ => {
-                    reader.error("extension-invalid", value.at, "`unknown` is `reject` or `strip`");
-                    None
-                }
-            };
-        }
+        level.unknown = unknown(reader, request);
         if let Some(value) = request.get("read_only") {
             level.read_only = match value.as_str() {
                 Some("reject") => Some((ReadOnly::Reject, value.at)),
@@ -433,7 +435,17 @@ fn level<'d>(reader: &mut Reader<'d>, node: &'d Node) -> Level {
     }
     if let Some(response) = node.get("response") {
         reader.strict(response, &["mode", "unknown", "max_bytes", "errors"], "`response`");
-        later(reader, response, &["unknown", "errors"]);
+        level.response_unknown = unknown(reader, response);
+        if let Some(value) = response.get("errors") {
+            level.errors = match value.as_str() {
+                Some("none") => Some((Errors::None, value.at)),
+                Some("list") => Some((Errors::List, value.at)),
+                _ => {
+                    reader.error("extension-invalid", value.at, "`errors` is `none` or `list`");
+                    None
+                }
+            };
+        }
         level.response_bytes = size(reader, response, "max_bytes");
         if let Some(value) = response.get("mode") {
             level.mode = match value.as_str() {
@@ -448,6 +460,20 @@ fn level<'d>(reader: &mut Reader<'d>, node: &'d Node) -> Level {
         }
     }
     level
+}
+
+fn unknown(reader: &mut Reader<'_>, node: &Node) -> Option<(Unknown, Span)> {
+    let value = node.get("unknown")?;
+    let word = match value.as_str() {
+        Some("reject") => Unknown::Reject,
+        Some("strip") => Unknown::Strip,
+        Some("allow") => Unknown::Allow,
+        _ => {
+            reader.error("extension-invalid", value.at, "`unknown` is `reject` or `strip`");
+            return None;
+        }
+    };
+    Some((word, value.at))
 }
 
 /// A number of bytes, or `10KiB`, `1MiB`.

@@ -4,7 +4,7 @@
 
 use portcullis_core::finding::{Finding, edit_distance};
 
-use crate::document::{Node, Version};
+use crate::document::{Key, Node, Version};
 
 /// An object of the OpenAPI specification with fixed keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     SecurityScheme,
     OAuthFlows,
     OAuthFlow,
+    Discriminator,
+    Xml,
 }
 
 /// What becomes of a key.
@@ -173,6 +175,8 @@ impl Kind {
                 &[("implicit", A), ("password", A), ("clientCredentials", A), ("authorizationCode", A)]
             }
             Self::OAuthFlow => &[("authorizationUrl", A), ("tokenUrl", A), ("refreshUrl", A), ("scopes", E)],
+            Self::Discriminator => &[("propertyName", E), ("mapping", E)],
+            Self::Xml => &[("name", A), ("namespace", A), ("prefix", A), ("attribute", A), ("wrapped", A)],
         }
     }
 
@@ -212,6 +216,8 @@ impl Kind {
             Self::SecurityScheme => "a Security Scheme object",
             Self::OAuthFlows => "an OAuth Flows object",
             Self::OAuthFlow => "an OAuth Flow object",
+            Self::Discriminator => "a Discriminator object",
+            Self::Xml => "an XML object",
         }
     }
 
@@ -238,7 +244,7 @@ impl Kind {
     }
 
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Root,
         Self::Info,
         Self::Contact,
@@ -261,6 +267,8 @@ impl Kind {
         Self::SecurityScheme,
         Self::OAuthFlows,
         Self::OAuthFlow,
+        Self::Discriminator,
+        Self::Xml,
     ];
 }
 
@@ -275,29 +283,34 @@ const ONLY_32: [(Kind, &str); 4] = [
 /// Reports every key of `node` that nobody reads. What is not an object is reported by who reads it.
 pub(crate) fn check(node: &Node, kind: Kind, version: Version, findings: &mut Vec<Finding>) {
     for (key, _) in node.as_object().unwrap_or_default() {
-        if kind.class(&key.text, version) != Class::Finding {
-            continue;
-        }
-        let text = &*key.text;
-        if text == "x-portcullis" {
-            let message = format!("`x-portcullis` has no meaning in {}", kind.name());
-            findings.push(
-                Finding::error("extension-unknown", key.at, message)
-                    .help("it stands at the root, in path items, operations, parameters and schemas"),
-            );
-        } else if ONLY_32.contains(&(kind, text)) {
-            let message = format!("`{text}` is OpenAPI 3.2, which is not understood yet");
-            findings.push(Finding::error("keyword-suspect", key.at, message));
-        } else if let Some(meant) = suspect(text, kind, version) {
-            let message = format!("`{text}` is no key of {}", kind.name());
-            findings.push(
-                Finding::error("keyword-suspect", key.at, message).help(format!("did you mean `{meant}`?")),
-            );
-        } else {
-            let message = format!("`{text}` is no key of {}; nobody reads it", kind.name());
-            findings.push(Finding::warning("key-unknown", key.at, message));
+        if kind.class(&key.text, version) == Class::Finding {
+            findings.push(finding(key, kind, version, false));
         }
     }
+}
+
+/// What is said about a key that nobody reads. Where nothing around it has an effect it is no constraint that went
+/// astray.
+pub(crate) fn finding(key: &Key, kind: Kind, version: Version, idle: bool) -> Finding {
+    let text = &*key.text;
+    if text == "x-portcullis" {
+        let message = format!("`x-portcullis` has no meaning in {}", kind.name());
+        return Finding::error("extension-unknown", key.at, message)
+            .help("it stands at the root, in path items, operations, parameters and schemas");
+    }
+    if !idle {
+        if ONLY_32.contains(&(kind, text)) {
+            let message = format!("`{text}` is OpenAPI 3.2, which is not understood yet");
+            return Finding::error("keyword-suspect", key.at, message);
+        }
+        if let Some(meant) = suspect(text, kind, version) {
+            let message = format!("`{text}` is no key of {}", kind.name());
+            return Finding::error("keyword-suspect", key.at, message)
+                .help(format!("did you mean `{meant}`?"));
+        }
+    }
+    let message = format!("`{text}` is no key of {}; nobody reads it", kind.name());
+    Finding::warning("key-unknown", key.at, message)
 }
 
 /// An enforced key that `text` may be a slip of: within two edits, one for short words.

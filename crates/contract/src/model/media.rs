@@ -107,7 +107,7 @@ pub enum StatusRange {
 }
 
 impl StatusRange {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if text == "default" {
             return Some(Self::Default);
         }

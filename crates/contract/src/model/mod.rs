@@ -3,6 +3,7 @@
 mod annotations;
 mod compile;
 mod contract;
+mod coverage;
 mod extension;
 pub(crate) mod keys;
 mod media;
@@ -16,6 +17,7 @@ mod shape;
 mod terms;
 
 pub use contract::{Compiled, Contract, Found, compile};
+pub use coverage::{Entry, Section, coverage};
 pub use extension::{BindRule, Extension, Source};
 pub use keys::Class;
 pub use media::{BodyPlan, Content, RequestBody, Response, ResponseContent, StatusRange};
@@ -26,6 +28,6 @@ pub use security::{Alternative, Requirement, SchemeKind, Security, SecuritySchem
 #[cfg(test)]
 pub(crate) use shape::fast;
 pub use terms::{
-    Loosened, Mode, OnError, Over, Pagination, ReadOnly, RequestTerms, ResponseTerms, Terms, TextRule,
-    Unknown,
+    Errors, Loosened, Mode, OnError, Over, Pagination, ReadOnly, RequestTerms, ResponseTerms, Terms,
+    TextRule, Unknown,
 };

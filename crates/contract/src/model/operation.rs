@@ -60,7 +60,7 @@ impl Operation {
     /// # Errors
     /// At most 20 violations, each at a parameter.
     pub fn parameters(&self, head: &Head, path: &Segments) -> Result<Parameters, Vec<Violation>> {
-        Reading { parameters: &self.parameters, names: &self.names, unknown: self.request.unknown }
+        Reading { parameters: &self.parameters, names: &self.names, unknown: self.request.unknown_parameters }
             .read(head, path)
     }
 

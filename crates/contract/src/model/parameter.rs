@@ -8,7 +8,7 @@ use super::extension::{self, ParameterExtension};
 use super::keys::Kind;
 use super::reader::Reader;
 use super::shape;
-use super::terms::Over;
+use super::terms::{Over, Word};
 use crate::body::text::TextRules;
 use crate::body::{MediaRange, MediaType};
 use crate::document::{Finding, Node, Span};
@@ -217,7 +217,7 @@ pub(crate) fn field<'d>(
         reader.warning("pagination-wide", at, message);
     }
     let fast = if json { None } else { shape::fast(bundle, schema, bound) };
-    let clamps = pagination.over == Over::Clamp;
+    let minimum = if shape::has_minimum(bundle, schema) { i64::MIN } else { 0 };
     Some(Parameter {
         name: name.into(),
         location,
@@ -238,30 +238,47 @@ pub(crate) fn field<'d>(
             markup: reader.terms.request.text,
             bidi_controls: reader.terms.request.bidi_controls,
         },
-        guard: bound.filter(|_| clamps).map(|maximum| Guard { minimum: 0, maximum, over: Over::Clamp }),
+        guard: bound.map(|maximum| Guard { minimum, maximum, over: pagination.over }),
         slot: 0,
     })
 }
 
 fn tighten(reader: &mut Reader<'_>, field: &mut Parameter, extension: &ParameterExtension) {
-    if let Some(text) = extension.text {
-        field.text.markup = field.text.markup.min(text);
+    if let Some((text, at)) = extension.text {
+        if text > field.text.markup {
+            loosens(reader, at, "text", "request.default_text", field.text.markup.word());
+        } else {
+            field.text.markup = text;
+        }
     }
     if let Some((length, at)) = extension.max_length {
         if length > MAX_LENGTH {
-            let message =
-                format!("`max_length: {length}` is looser than the {MAX_LENGTH} bytes of any parameter");
-            reader.error("extension-loosens", at, message);
+            loosens(reader, at, "max_length", "", format!("{MAX_LENGTH} bytes for any parameter"));
         } else {
             field.max_length = length;
         }
     }
-    if let Some(maximum) = extension.maximum {
+    if let Some((maximum, at)) = extension.maximum {
         let over = reader.terms.request.pagination.over;
+        let own = field.guard.map(|guard| guard.maximum);
+        if let Some(own) = own.filter(|own| maximum > *own) {
+            loosens(reader, at, "maximum", "request.pagination", own.to_string());
+            return;
+        }
         let minimum = field.guard.map_or(i64::MIN, |guard| guard.minimum);
-        let maximum = field.guard.map_or(maximum, |guard| guard.maximum.min(maximum));
         field.guard = Some(Guard { minimum, maximum, over });
     }
+}
+
+/// The error of a word that is looser than what `portcullis.yaml` says, with both places.
+pub(crate) fn loosens(reader: &mut Reader<'_>, at: Span, name: &str, place: &str, says: String) {
+    let also = reader.terms.place(place);
+    let who = if also.line > 0 { "portcullis.yaml says" } else { "the default is" };
+    reader.findings.push(
+        Finding::error("extension-loosens", at, format!("`{name}` here is looser than portcullis.yaml"))
+            .also(also)
+            .help(format!("{who} {says}; a document only tightens")),
+    );
 }
 
 /// Names that no document may declare, and names that OpenAPI says to ignore.

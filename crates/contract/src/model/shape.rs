@@ -231,7 +231,7 @@ pub(crate) fn fast(bundle: &Bundle, schema: &Node, guard: Option<i64>) -> Option
             max = max.min(maximum.unwrap_or(max));
             if let Some(guard) = guard {
                 max = max.min(guard);
-                min = min.max(0);
+                min = min.max(if minimum.is_some() { min } else { 0 });
             }
             Some(Fast::Integer { min, max })
         }
@@ -283,14 +283,21 @@ pub(crate) fn declares(bundle: &Bundle, schema: &Node, tokens: &[&str], depth: u
 
 /// Whether the schema itself says where integers end.
 pub(crate) fn has_maximum(bundle: &Bundle, schema: &Node) -> bool {
+    says(bundle, schema, &["maximum", "exclusiveMaximum", "enum", "const"])
+}
+
+/// Whether the schema itself says where integers begin.
+pub(crate) fn has_minimum(bundle: &Bundle, schema: &Node) -> bool {
+    says(bundle, schema, &["minimum", "exclusiveMinimum", "enum", "const"])
+}
+
+fn says(bundle: &Bundle, schema: &Node, keys: &[&str]) -> bool {
     let schema = target(bundle, schema);
-    ["maximum", "exclusiveMaximum", "enum", "const"].iter().any(|key| schema.get(key).is_some())
+    let own = |schema: &Node| keys.iter().any(|key| schema.get(key).is_some());
+    own(schema)
         || ["allOf", "anyOf", "oneOf"].iter().any(|key| {
             let branches = schema.get(key).and_then(Node::as_array).unwrap_or_default();
-            branches.iter().any(|branch| {
-                let branch = target(bundle, branch);
-                ["maximum", "exclusiveMaximum", "enum", "const"].iter().any(|key| branch.get(key).is_some())
-            })
+            branches.iter().any(|branch| own(target(bundle, branch)))
         })
 }
 

@@ -1,5 +1,7 @@
 //! What `portcullis.yaml` says for one API. The document can only tighten it.
 
+use crate::document::Span;
+
 /// What becomes of what the contract does not declare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Unknown {
@@ -32,6 +34,16 @@ pub enum Mode {
     Filter,
     /// Nothing is changed (a loosening).
     Report,
+}
+
+/// Whether callers are told what is wrong with their request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Errors {
+    /// Whoever has not proved who they are gets the problem without its list.
+    None,
+    /// Everybody gets the list of violations.
+    #[default]
+    List,
 }
 
 /// Markup in strings of a request, strictest first.
@@ -94,8 +106,10 @@ pub struct RequestTerms {
     pub max_depth: u32,
     /// Values of a JSON body; at most 1,000,000.
     pub max_values: u32,
-    /// Undeclared properties and query parameters.
+    /// Undeclared properties.
     pub unknown: Unknown,
+    /// Undeclared query parameters.
+    pub unknown_parameters: Unknown,
     /// `readOnly` properties.
     pub read_only: ReadOnly,
     /// Markup in strings.
@@ -115,6 +129,7 @@ impl Default for RequestTerms {
             max_depth: 32,
             max_values: 50_000,
             unknown: Unknown::Reject,
+            unknown_parameters: Unknown::Reject,
             read_only: ReadOnly::Reject,
             text: TextRule::None,
             bidi_controls: false,
@@ -129,6 +144,10 @@ impl Default for RequestTerms {
 pub struct ResponseTerms {
     /// What is done with violations.
     pub mode: Mode,
+    /// Undeclared fields: `Reject` makes one a violation, also where other violations are only counted.
+    pub unknown: Unknown,
+    /// Who is told what is wrong with a request.
+    pub errors: Errors,
     /// Bytes of a body that is read.
     pub max_bytes: u64,
     /// Responses pass with undeclared fields (loosening `undeclared_fields`).
@@ -137,7 +156,13 @@ pub struct ResponseTerms {
 
 impl Default for ResponseTerms {
     fn default() -> Self {
-        Self { mode: Mode::Filter, max_bytes: 10 << 20, undeclared_fields: false }
+        Self {
+            mode: Mode::Filter,
+            unknown: Unknown::Strip,
+            errors: Errors::List,
+            max_bytes: 10 << 20,
+            undeclared_fields: false,
+        }
     }
 }
 
@@ -189,4 +214,58 @@ pub struct Terms {
     pub reserved_header: Vec<Loosened>,
     /// Integers may be written as `1.0` or `1e2` in bodies (loosening `lenient_integers`).
     pub lenient_integers: bool,
+    /// Operations whose undeclared query parameters pass (loosening `unknown_parameters`).
+    pub unknown_parameters: Vec<Loosened>,
+    /// Operations whose undeclared properties pass (loosening `unknown_properties`).
+    pub unknown_properties: Vec<Loosened>,
+    /// Where `portcullis.yaml` says what, by name (`request.max_bytes`); defaults stand nowhere.
+    pub places: Vec<(&'static str, Span)>,
 }
+
+impl Terms {
+    /// Where `portcullis.yaml` says this; no line when it says nothing.
+    pub fn place(&self, name: &str) -> Span {
+        self.places.iter().find(|(known, _)| *known == name).map(|(_, at)| *at).unwrap_or_default()
+    }
+}
+
+/// How a value is written in `portcullis.yaml`.
+pub(crate) trait Word {
+    /// The word.
+    fn word(&self) -> String;
+}
+
+impl Word for u64 {
+    fn word(&self) -> String {
+        for (shift, unit) in [(20, "MiB"), (10, "KiB")] {
+            if *self > 0 && self.trailing_zeros() >= shift {
+                return format!("{}{unit}", self >> shift);
+            }
+        }
+        self.to_string()
+    }
+}
+
+impl Word for u32 {
+    fn word(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Word for bool {
+    fn word(&self) -> String {
+        self.to_string()
+    }
+}
+
+macro_rules! words {
+    ($($type:ident),+) => {$(
+        impl Word for $type {
+            fn word(&self) -> String {
+                format!("{self:?}").to_ascii_lowercase()
+            }
+        }
+    )+};
+}
+
+words!(Unknown, ReadOnly, Mode, TextRule, Errors);

@@ -1,9 +1,11 @@
 //! Every keyword that may stand in a schema, and what becomes of it.
 
-use portcullis_core::finding::{Finding, edit_distance};
+use portcullis_core::finding::{Finding, did_you_mean, edit_distance};
 
 use super::plan::{ARRAY, INTEGER, NUMBER, OBJECT, STRING};
-use crate::document::{Node, Version};
+use crate::document::{Key, Node, Version};
+use crate::model::Class;
+use crate::model::keys::{self, Kind};
 
 /// Keywords of both dialects that are compiled.
 const ENFORCED: &[&str] = &[
@@ -112,7 +114,7 @@ const SPEAKS_OF: &[(&str, u8)] = &[
 ];
 
 /// Whether a schema says something besides annotations, apart from `$ref` itself.
-pub(super) fn constrains(key: &str) -> bool {
+pub(crate) fn constrains(key: &str) -> bool {
     key != "$ref"
         && !key.starts_with("x-")
         && !ANNOTATIONS.contains(&key)
@@ -124,40 +126,96 @@ pub(super) fn check(node: &Node, version: Version, types: Option<u8>, findings: 
     let more = if version == Version::V30 { ENFORCED_30 } else { ENFORCED_31 };
     for (key, value) in node.as_object().unwrap_or_default() {
         let text = &*key.text;
-        if ENFORCED.contains(&text) || more.contains(&text) {
+        if text != "discriminator" && (ENFORCED.contains(&text) || more.contains(&text)) {
             let about = SPEAKS_OF.iter().find(|(name, _)| *name == text);
+            // `required: true` in a property has a finding of its own.
             if let (Some(types), Some((_, about))) = (types, about)
                 && types & about == 0
+                && !(text == "required" && value.as_bool().is_some())
             {
                 let message = format!("`{text}` says nothing about the declared type");
                 findings.push(Finding::warning("keyword-idle", key.at, message));
             }
         } else if text == "x-portcullis" {
-            for (name, _) in value.as_object().unwrap_or_default() {
-                if !EXTENSION.contains(&&*name.text) {
-                    let message = format!("`{}` is no key of `x-portcullis` in a schema", name.text);
-                    let help = format!("known here: {}", EXTENSION.join(", "));
-                    findings.push(Finding::error("extension-unknown", name.at, message).help(help));
-                }
-            }
-        } else if text == "$dynamicRef" || text == "$recursiveRef" {
-            let message = format!("`{text}`: what a schema refers to must be known when it is loaded");
-            findings.push(Finding::error("ref-dynamic", key.at, message).help("use `$ref`"));
-        } else if ANNOTATIONS.contains(&text) || text.starts_with("x-") {
-            // Without effect on purpose.
-        } else if let Some(other) = ENFORCED_30.iter().chain(ENFORCED_31).find(|name| **name == text) {
-            let has = if version == Version::V30 { "3.1" } else { "3.0" };
-            let message = format!("`{other}` has a meaning in OpenAPI {has} only; it is not enforced");
-            findings.push(Finding::warning("key-unknown", key.at, message));
-        } else if let Some(meant) = suspect(text, ENFORCED.iter().chain(more)) {
-            let message = format!("`{text}` is no keyword of a schema");
-            let help = format!("did you mean `{meant}`?");
-            findings.push(Finding::error("keyword-suspect", key.at, message).help(help));
-        } else {
-            let message = format!("`{text}` is no keyword of a schema; nobody reads it");
-            findings.push(Finding::warning("key-unknown", key.at, message));
+            extension(value, findings);
+        } else if text == "discriminator" {
+            keys::check(value, Kind::Discriminator, version, findings);
+        } else if class(text, version) == Class::Finding {
+            findings.push(finding(key, version, false));
         }
     }
+}
+
+/// `x-portcullis` of a schema: strict, as everywhere.
+fn extension(node: &Node, findings: &mut Vec<Finding>) {
+    let Some(members) = node.as_object() else {
+        let message = format!("`x-portcullis` is an object; this is {}", node.kind());
+        findings.push(Finding::error("extension-unknown", node.at, message));
+        return;
+    };
+    for (name, value) in members {
+        match &*name.text {
+            text if !EXTENSION.contains(&text) => {
+                let message = format!("`{text}` is no key of `x-portcullis` in a schema");
+                let help = match did_you_mean(text, EXTENSION.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("known here: {}", EXTENSION.join(", ")),
+                };
+                findings.push(Finding::error("extension-unknown", name.at, message).help(help));
+            }
+            "encrypt" => {
+                let message = "`encrypt` is not enforced by this version, so it is not accepted either";
+                findings.push(Finding::error("extension-unsupported", name.at, message));
+            }
+            text if text.starts_with("never_in_") && value.as_bool() != Some(true) => {
+                // `false` would be a loosening, and text that reads as one is a slip.
+                let message = format!("`{text}` is `true` or not there");
+                findings.push(Finding::error("extension-invalid", value.at, message));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What becomes of a key of a schema.
+pub(crate) fn class(text: &str, version: Version) -> Class {
+    let more = if version == Version::V30 { ENFORCED_30 } else { ENFORCED_31 };
+    if text == "x-portcullis" || ENFORCED.contains(&text) || more.contains(&text) {
+        Class::Enforced
+    } else if ANNOTATIONS.contains(&text) || text.starts_with("x-") {
+        Class::Annotation
+    } else {
+        Class::Finding
+    }
+}
+
+/// What is said about a key beside `$ref` in 3.0.
+pub(crate) fn sibling(key: &Key) -> Finding {
+    let message = format!("`{}` beside `$ref` has no effect in OpenAPI 3.0", key.text);
+    Finding::warning("ref-sibling-ignored", key.at, message).help("put the reference into `allOf`")
+}
+
+/// What is said about a key of a schema that nobody reads. Where the schema has no effect it is no constraint that went
+/// astray.
+pub(crate) fn finding(key: &Key, version: Version, idle: bool) -> Finding {
+    let text = &*key.text;
+    let more = if version == Version::V30 { ENFORCED_30 } else { ENFORCED_31 };
+    if !idle && (text == "$dynamicRef" || text == "$recursiveRef") {
+        let message = format!("`{text}`: what a schema refers to must be known when it is loaded");
+        return Finding::error("ref-dynamic", key.at, message).help("use `$ref`");
+    }
+    if let Some(other) = ENFORCED_30.iter().chain(ENFORCED_31).find(|name| **name == text) {
+        let has = if version == Version::V30 { "3.1" } else { "3.0" };
+        let message = format!("`{other}` has a meaning in OpenAPI {has} only; it is not enforced");
+        return Finding::warning("key-unknown", key.at, message);
+    }
+    if !idle && let Some(meant) = suspect(text, ENFORCED.iter().chain(more)) {
+        let message = format!("`{text}` is no keyword of a schema");
+        let help = format!("did you mean `{meant}`?");
+        return Finding::error("keyword-suspect", key.at, message).help(help);
+    }
+    let message = format!("`{text}` is no keyword of a schema; nobody reads it");
+    Finding::warning("key-unknown", key.at, message)
 }
 
 fn suspect<'k>(text: &str, known: impl Iterator<Item = &'k &'k str>) -> Option<&'k str> {

@@ -5,7 +5,7 @@ mod check;
 mod close;
 mod decimal;
 mod format;
-mod keywords;
+pub(crate) mod keywords;
 mod locate;
 mod over_tape;
 mod pattern;
@@ -55,6 +55,8 @@ pub struct Options {
     pub shapeless: bool,
     /// Distinct patterns of the API.
     pub patterns: usize,
+    /// Schema objects of the documents that are reached.
+    pub schemas: usize,
     /// Bounds by name.
     pub guards: Guards,
     /// Names that no response shows unless they are declared.
@@ -72,6 +74,7 @@ impl Default for Options {
             lenient_integers: false,
             shapeless: false,
             patterns: 5_000,
+            schemas: 20_000,
             guards: Guards::default(),
             never_leak: Arc::new(NeverLeak::default()),
             infer: true,

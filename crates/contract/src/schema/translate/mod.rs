@@ -121,6 +121,8 @@ pub(super) struct Translator<'b> {
     /// Of the definition at work.
     uses: Vec<u32>,
     findings: Vec<Finding>,
+    /// Schema objects that were reached, in the order in which they were.
+    met: HashMap<usize, usize>,
     /// Schemas whose `allOf` names the key: how inheritance is written.
     heirs: Option<HashMap<usize, Vec<(&'b str, &'b Node)>>>,
 }
@@ -147,6 +149,7 @@ impl<'b> Translator<'b> {
             done: 0,
             uses: Vec::new(),
             findings: Vec::new(),
+            met: HashMap::new(),
             heirs: None,
         }
     }
@@ -287,6 +290,19 @@ impl<'b> Translator<'b> {
         json!({ "$ref": format!("#/$defs/{}", self.definition(parts, spot)) })
     }
 
+    /// Counts a schema object: past the bound each further one is an error, wherever it is met.
+    fn met(&mut self, node: &Node) {
+        let next = self.met.len();
+        let order = *self.met.entry(std::ptr::from_ref(node).addr()).or_insert(next);
+        if order >= self.options.schemas {
+            let message = format!("more than {} schemas are reached", self.options.schemas);
+            self.findings.push(
+                Finding::error("document-bounds", node.at, message)
+                    .help("raise `documents.schemas` in portcullis.yaml"),
+            );
+        }
+    }
+
     /// What `$ref` names, where there is one that leads somewhere.
     pub(super) fn target(&self, node: &Node) -> Option<&'b Node> {
         let reference = node.get("$ref")?.as_str()?;
@@ -320,11 +336,7 @@ impl<'b> Translator<'b> {
         if self.version == Version::V30 {
             for (key, _) in node.as_object().unwrap_or_default() {
                 if keywords::constrains(&key.text) {
-                    let message = format!("`{}` beside `$ref` has no effect in OpenAPI 3.0", key.text);
-                    self.findings.push(
-                        Finding::warning("ref-sibling-ignored", key.at, message)
-                            .help("put the reference into `allOf`"),
-                    );
+                    self.findings.push(keywords::sibling(key));
                 }
             }
         }

@@ -11,6 +11,7 @@ impl<'b> Translator<'b> {
     /// The keywords of one schema object.
     pub(super) fn keywords(&mut self, node: &'b Node, spot: Spot) -> Map<String, Value> {
         let mut map = Map::new();
+        self.met(node);
         let types = self.type_keyword(node, spot, &mut map);
         keywords::check(node, self.version, types, &mut self.findings);
         let context = self.context_of(spot);
