@@ -258,6 +258,9 @@ pub(crate) struct Revoke {
     /// Of a subject, client or key only what was issued until then; now by default.
     #[arg(long, value_name = "TIME")]
     pub(crate) before: Option<String>,
+    /// Why.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
     /// Configuration file; its store is opened.
     #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml")]
     pub(crate) config: PathBuf,
@@ -301,11 +304,17 @@ pub(crate) enum KeyVerb {
     Suspend {
         /// Public id.
         id: String,
+        /// Why.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Let a suspended key work again.
     Resume {
         /// Public id.
         id: String,
+        /// Why.
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 

@@ -3,6 +3,7 @@
 use crate::StoreError;
 use crate::kept::SealedDocument;
 use crate::keys::{Filter, KeyRow, NewOwner, Owner, RotateError, Successor, Touch, Use};
+use crate::ledger::{By, Checkpoint, Deed, Head};
 use crate::notices::{Claimed, Notice};
 use crate::replay::Put;
 use crate::revocation::{Entry, Revocation};
@@ -15,12 +16,12 @@ pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 /// Rows that are never lost.
 pub(crate) trait Durable: Send {
     fn key(&mut self, id: &Id16) -> Result<Option<KeyRow>>;
-    fn insert_key(&mut self, row: &KeyRow) -> Result<()>;
+    /// With the revocation entry and the ledger's, in one transaction; so are all that follow.
+    fn insert_key(&mut self, row: &KeyRow, by: &By) -> Result<()>;
     fn list_keys(&mut self, filter: &Filter) -> Result<Vec<KeyRow>>;
-    /// With the revocation entry, in one transaction.
-    fn revoke_key(&mut self, id: &Id16, now: i64, reason: &str) -> Result<()>;
-    fn suspend_key(&mut self, id: &Id16, now: i64) -> Result<()>;
-    fn resume_key(&mut self, id: &Id16, now: i64) -> Result<()>;
+    fn revoke_key(&mut self, id: &Id16, now: i64, reason: &str, by: &By) -> Result<()>;
+    fn suspend_key(&mut self, id: &Id16, now: i64, reason: Option<&str>, by: &By) -> Result<()>;
+    fn resume_key(&mut self, id: &Id16, now: i64, reason: Option<&str>, by: &By) -> Result<()>;
     fn expose_key(&mut self, id: &Id16, now: i64) -> Result<()>;
     fn rotate_key(
         &mut self,
@@ -28,6 +29,7 @@ pub(crate) trait Durable: Send {
         now: i64,
         rotation: &Rotation,
         successor: &Successor,
+        by: &By,
     ) -> std::result::Result<KeyRow, RotateError>;
     fn touch_keys(&mut self, touches: &[Touch]) -> Result<()>;
     fn record_uses(&mut self, uses: &[Use]) -> Result<()>;
@@ -43,7 +45,7 @@ pub(crate) trait Durable: Send {
     fn notice_later(&mut self, id: i64, due: i64) -> Result<()>;
     fn notice_dead(&mut self, id: i64, now: i64) -> Result<()>;
 
-    fn revoke(&mut self, entries: &[Revocation]) -> Result<i64>;
+    fn revoke(&mut self, entries: &[Revocation], now: i64, reason: Option<&str>, by: &By) -> Result<i64>;
     fn revoked_since(&mut self, seq: i64, most: u32) -> Result<Vec<Entry>>;
     fn forget_revocations(&mut self, now: i64) -> Result<u64>;
 
@@ -60,6 +62,14 @@ pub(crate) trait Durable: Send {
     /// Takes, or prolongs, a lease. False while another holder has it.
     fn lease(&mut self, name: &str, holder: &str, now: i64, until: i64) -> Result<bool>;
     fn end_lease(&mut self, name: &str, holder: &str) -> Result<()>;
+
+    /// Appends to the audit ledger. Returns the entry's number.
+    fn record(&mut self, deed: &Deed) -> Result<i64>;
+    fn ledger_head(&mut self) -> Result<Option<Head>>;
+    /// False when it does not follow the last one, or its entry is not as it says.
+    fn add_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<bool>;
+    fn unshipped(&mut self, most: u32) -> Result<Vec<Checkpoint>>;
+    fn shipped(&mut self, seq: i64, now: i64) -> Result<()>;
 
     /// One conditional insert in the durable table. True when it was not there.
     fn put(&mut self, put: &Put) -> Result<bool>;

@@ -2,6 +2,7 @@
 
 use crate::handle::{Options, Place, Store};
 use crate::keys::{Filter, KeyRow, MAX_USES, Material, RotateError, Successor, Use};
+use crate::ledger::{By, How};
 use crate::notices::Notice;
 use crate::replay::{Presented, ReplayKey, ReplayKind};
 use crate::revocation::{Revocation, RevocationKind};
@@ -90,6 +91,10 @@ async fn row(store: &Store, n: u8) -> KeyRow {
     }
 }
 
+fn by() -> By {
+    By { actor: "uid:1000".to_owned(), how: How::Cli, correlation: None }
+}
+
 fn successor(n: u8, now: i64) -> Successor {
     let material = Material::Bearer { mac: [n; 32], pepper_version: 2 };
     Successor { id: id(n), material, dates: Dates::new(now, 90 * DAY, 2 * DAY) }
@@ -108,18 +113,18 @@ fn keys_are_kept_as_they_are() {
         let jwk =
             KeyRow { material, env: Env::Live, tenant: None, ip_allow: Vec::new(), ..row(store, 3).await };
         for key in [&bearer, &hmac, &jwk] {
-            keys.insert(key.clone()).await.unwrap();
+            keys.insert(key.clone(), by()).await.unwrap();
             assert_eq!(keys.by_id(key.id).await.unwrap().as_ref(), Some(key));
         }
         let Material::Hmac { sealed } = &hmac.material else { panic!() };
         assert_eq!(keys.open_secret(id(2), sealed).unwrap().expose(), &[7; 32]);
         assert_eq!(keys.open_secret(id(3), sealed).unwrap_err(), StoreError::Sealed, "moved to another row");
 
-        assert_eq!(keys.insert(bearer.clone()).await, Err(StoreError::Exists));
+        assert_eq!(keys.insert(bearer.clone(), by()).await, Err(StoreError::Exists));
         let orphan = KeyRow { id: id(9), owner: "own_nobody".to_owned(), ..bearer.clone() };
-        assert_eq!(keys.insert(orphan).await, Err(StoreError::Missing));
+        assert_eq!(keys.insert(orphan, by()).await, Err(StoreError::Missing));
         let spaced = KeyRow { id: id(9), scopes: vec!["a b".to_owned()], ..bearer.clone() };
-        assert_eq!(keys.insert(spaced).await, Err(StoreError::Broken));
+        assert_eq!(keys.insert(spaced, by()).await, Err(StoreError::Broken));
         assert_eq!(keys.by_id(id(9)).await, Ok(None));
 
         let ids = |rows: Vec<KeyRow>| rows.iter().map(|r| r.id).collect::<Vec<_>>();
@@ -155,14 +160,14 @@ fn owners_have_one_name_and_a_sealed_contact() {
 fn revoked_and_suspended_at_once_and_told_once() {
     everywhere(async |store| {
         let keys = store.keys();
-        keys.insert(row(store, 1).await).await.unwrap();
+        keys.insert(row(store, 1).await, by()).await.unwrap();
         let state = async || keys.by_id(id(1)).await.unwrap().unwrap().dates.state(NOW + 100);
-        keys.suspend(id(1), NOW + 10).await.unwrap();
+        keys.suspend(id(1), NOW + 10, None, by()).await.unwrap();
         assert_eq!(state().await, State::Suspended);
-        keys.resume(id(1), NOW + 20).await.unwrap();
+        keys.resume(id(1), NOW + 20, None, by()).await.unwrap();
         assert_eq!(state().await, State::Active);
-        keys.revoke(id(1), NOW + 30, "left the company".to_owned()).await.unwrap();
-        keys.revoke(id(1), NOW + 40, "again".to_owned()).await.unwrap();
+        keys.revoke(id(1), NOW + 30, "left the company".to_owned(), by()).await.unwrap();
+        keys.revoke(id(1), NOW + 40, "again".to_owned(), by()).await.unwrap();
         assert_eq!(state().await, State::Revoked);
         let row = keys.by_id(id(1)).await.unwrap().unwrap();
         assert_eq!(
@@ -170,13 +175,13 @@ fn revoked_and_suspended_at_once_and_told_once() {
             (Some(NOW + 30), Some("left the company"))
         );
         let feed = store.revocation().since(0, 100).await.unwrap();
-        assert_eq!(feed.len(), 3, "suspended, resumed, revoked");
+        assert_eq!(feed.len(), 4, "made, suspended, resumed, revoked");
         assert!(feed.iter().all(|e| e.what.kind == RevocationKind::ApiKey && e.what.id == id(1).as_str()));
         let told = store.outbox().claim(NOW + 100, 60, 10).await.unwrap();
         assert_eq!(told.iter().map(|n| n.notice.kind.as_str()).collect::<Vec<_>>(), ["apikey.revoked"]);
         for result in [
-            keys.revoke(id(8), NOW, String::new()).await,
-            keys.suspend(id(8), NOW).await,
+            keys.revoke(id(8), NOW, String::new(), by()).await,
+            keys.suspend(id(8), NOW, None, by()).await,
             keys.exposed(id(8), NOW).await,
         ] {
             assert_eq!(result, Err(StoreError::Missing));
@@ -188,10 +193,10 @@ fn revoked_and_suspended_at_once_and_told_once() {
 fn rotation_is_one_transaction() {
     everywhere(async |store| {
         let keys = store.keys();
-        keys.insert(row(store, 1).await).await.unwrap();
+        keys.insert(row(store, 1).await, by()).await.unwrap();
         let plain = Rotation::default();
         let at = NOW + DAY;
-        let next = keys.rotate(id(1), at, plain, successor(2, at)).await.unwrap();
+        let next = keys.rotate(id(1), at, plain, successor(2, at), by()).await.unwrap();
         assert_eq!(
             (next.predecessor, &next.scopes, next.env),
             (Some(id(1)), &vec!["orders.read".to_owned(), "orders.write".to_owned()], Env::Test)
@@ -201,26 +206,26 @@ fn rotation_is_one_transaction() {
         assert_eq!(old.dates.state(at), State::Deprecated);
         assert_eq!(old.dates.state(at + 2 * DAY), State::Expired);
 
-        let again = keys.rotate(id(1), at + 1, plain, successor(3, at)).await;
+        let again = keys.rotate(id(1), at + 1, plain, successor(3, at), by()).await;
         assert_eq!(again, Err(RotateError::Conflict(Conflict::InProgress)));
         assert_eq!(keys.by_id(id(3)).await, Ok(None), "nothing of a refused rotation stays");
-        let over = keys.rotate(id(1), at + 3 * DAY, plain, successor(3, at)).await;
+        let over = keys.rotate(id(1), at + 3 * DAY, plain, successor(3, at), by()).await;
         assert_eq!(over, Err(RotateError::Conflict(Conflict::NotRotatable)));
         let kind = Successor { material: Material::Hmac { sealed: vec![1] }, ..successor(3, at) };
-        assert_eq!(keys.rotate(id(2), at, plain, kind).await, Err(RotateError::OtherKind));
+        assert_eq!(keys.rotate(id(2), at, plain, kind, by()).await, Err(RotateError::OtherKind));
         assert_eq!(
-            keys.rotate(id(8), at, plain, successor(3, at)).await,
+            keys.rotate(id(8), at, plain, successor(3, at), by()).await,
             Err(RotateError::Store(StoreError::Missing))
         );
         assert_eq!(
-            keys.rotate(id(2), at, plain, successor(1, at)).await,
+            keys.rotate(id(2), at, plain, successor(1, at), by()).await,
             Err(RotateError::Store(StoreError::Exists))
         );
         let unchanged = keys.by_id(id(2)).await.unwrap().unwrap();
         assert_eq!((unchanged.successor, unchanged.dates.deprecated_at), (None, None), "rolled back");
 
         let compromised = Rotation { compromised: true, ..plain };
-        keys.rotate(id(2), at + 5, compromised, successor(4, at + 5)).await.unwrap();
+        keys.rotate(id(2), at + 5, compromised, successor(4, at + 5), by()).await.unwrap();
         let bad = keys.by_id(id(2)).await.unwrap().unwrap();
         assert_eq!(
             (bad.dates.state(at + 5), bad.revoked_reason.as_deref()),
@@ -229,7 +234,8 @@ fn rotation_is_one_transaction() {
         let feed = store.revocation().since(0, 10).await.unwrap();
         assert_eq!(
             feed.iter().map(|e| e.what.id.as_str()).collect::<Vec<_>>(),
-            [id(1).as_str(), id(2).as_str()]
+            [1, 1, 2, 2, 4].map(|n| id(n).as_str().to_owned()),
+            "made, replaced by, made, replaced by, made"
         );
         let mut told: Vec<_> = store
             .outbox()
@@ -256,9 +262,9 @@ fn rotation_is_one_transaction() {
 fn rotation_on_first_use() {
     everywhere(async |store| {
         let keys = store.keys();
-        keys.insert(row(store, 1).await).await.unwrap();
+        keys.insert(row(store, 1).await, by()).await.unwrap();
         let rotation = Rotation { on_first_use: true, ..Rotation::default() };
-        keys.rotate(id(1), NOW + 10, rotation, successor(2, NOW + 10)).await.unwrap();
+        keys.rotate(id(1), NOW + 10, rotation, successor(2, NOW + 10), by()).await.unwrap();
         assert_eq!(keys.by_id(id(1)).await.unwrap().unwrap().dates.state(NOW + DAY), State::Active);
         let before = store.revocation().since(0, 10).await.unwrap().len();
         keys.touch(id(2), NOW + 2 * DAY);
@@ -284,7 +290,7 @@ fn rotation_on_first_use() {
 fn use_is_counted_and_bounded() {
     everywhere(async |store| {
         let keys = store.keys();
-        keys.insert(row(store, 1).await).await.unwrap();
+        keys.insert(row(store, 1).await, by()).await.unwrap();
         let one = |source: String| Use {
             key: id(1),
             day: 20_000,
@@ -307,9 +313,9 @@ fn use_is_counted_and_bounded() {
 fn secrets_of_ended_keys_are_erased_after_thirty_days() {
     everywhere(async |store| {
         let keys = store.keys();
-        keys.insert(row(store, 1).await).await.unwrap();
-        keys.insert(row(store, 2).await).await.unwrap();
-        keys.revoke(id(2), NOW + 100, "x".to_owned()).await.unwrap();
+        keys.insert(row(store, 1).await, by()).await.unwrap();
+        keys.insert(row(store, 2).await, by()).await.unwrap();
+        keys.revoke(id(2), NOW + 100, "x".to_owned(), by()).await.unwrap();
         assert_eq!(keys.purge(NOW + 29 * DAY).await, Ok(0));
         assert_eq!(keys.purge(NOW + 100 + 30 * DAY).await, Ok(1), "revoked thirty days ago");
         let end = keys.by_id(id(1)).await.unwrap().unwrap().dates.ends_at();
@@ -340,8 +346,9 @@ fn the_feed_is_in_order() {
             RevocationKind::SigningKey,
         ];
         let first: Vec<_> = kinds.iter().map(|k| entry(*k, k.text(), NOW + 10)).collect();
-        let last = feed.append(first.clone()).await.unwrap();
-        let more = feed.append(vec![entry(RevocationKind::Jti, "later", NOW + 20)]).await.unwrap();
+        let last = feed.append(first.clone(), NOW, None, by()).await.unwrap();
+        let more =
+            feed.append(vec![entry(RevocationKind::Jti, "later", NOW + 20)], NOW, None, by()).await.unwrap();
         assert!(more > last);
         let all = feed.since(0, 100).await.unwrap();
         assert_eq!(all.iter().take(5).map(|e| e.what.clone()).collect::<Vec<_>>(), first);
@@ -350,7 +357,8 @@ fn the_feed_is_in_order() {
         assert_eq!(feed.since(0, 2).await.unwrap().len(), 2);
         assert_eq!(feed.forget(NOW + 11).await, Ok(5));
         assert_eq!(feed.forget(NOW + 21).await, Ok(1));
-        let next = feed.append(vec![entry(RevocationKind::Jti, "x", NOW + 30)]).await.unwrap();
+        let next =
+            feed.append(vec![entry(RevocationKind::Jti, "x", NOW + 30)], NOW, None, by()).await.unwrap();
         assert!(next > more, "numbers are never used again: {next} after {more}");
     });
 }
@@ -527,7 +535,7 @@ fn everything_outlives_a_restart() {
         let store = open(&folder.place());
         assert!(store.is_durable());
         run(async {
-            store.keys().insert(row(&store, 1).await).await.unwrap();
+            store.keys().insert(row(&store, 1).await, by()).await.unwrap();
             store.keys().touch(id(1), NOW + 7);
             assert_eq!(
                 store.replay().put_if_absent(ReplayKind::Signature, key, NOW + 630, NOW).await,
@@ -559,10 +567,10 @@ fn two_handles_on_the_same_files() {
     let folder = Folder::new();
     let (a, b) = (open(&folder.place()), open(&folder.place()));
     run(async {
-        a.keys().insert(row(&a, 1).await).await.unwrap();
+        a.keys().insert(row(&a, 1).await, by()).await.unwrap();
         assert!(b.keys().by_id(id(1)).await.unwrap().is_some());
-        b.keys().revoke(id(1), NOW + 5, "x".to_owned()).await.unwrap();
-        assert_eq!(a.revocation().since(0, 10).await.unwrap().len(), 1, "the feed tells the other");
+        b.keys().revoke(id(1), NOW + 5, "x".to_owned(), by()).await.unwrap();
+        assert_eq!(a.revocation().since(0, 10).await.unwrap().len(), 2, "the feed tells the other");
         assert_eq!(a.keys().by_id(id(1)).await.unwrap().unwrap().dates.state(NOW + 6), State::Revoked);
         let (x, y) = (
             a.secrets().newest("api_key", NOW).await.unwrap(),
@@ -637,7 +645,7 @@ fn nothing_secret_lies_open_in_the_file() {
     let pepper = run(async {
         let sealed = store.keys().seal_secret(id(2), b"0123456789abcdef0123456789abcdef").unwrap();
         let hmac = KeyRow { material: Material::Hmac { sealed }, ..row(&store, 2).await };
-        store.keys().insert(hmac).await.unwrap();
+        store.keys().insert(hmac, by()).await.unwrap();
         store.secrets().newest("api_key", NOW).await.unwrap()
     });
     drop(store);
@@ -739,4 +747,118 @@ fn documents_are_sealed_and_versioned_and_a_lease_has_one_holder() {
         kept.end_lease("acme", "b").await.unwrap();
         assert_eq!(kept.lease("acme", "c", NOW + 120, 60).await, Ok(true));
     });
+}
+
+/// Event, target and reason of each entry.
+fn told(folder: &Folder) -> Vec<(String, String)> {
+    let mut entries = Vec::new();
+    let take = |line: crate::ledger::verify::Line| {
+        let entry = line.entry.unwrap();
+        let member = |name: &str| {
+            let (_, rest) = entry.split_once(&format!("\"{name}\":\"")).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        entries.push((member("event"), member("target")));
+    };
+    crate::ledger::Transcript::open(&folder.0).unwrap().entries(0, take).unwrap();
+    entries
+}
+
+#[test]
+fn every_change_is_in_the_ledger_once_and_what_changes_nothing_is_not() {
+    let folder = Folder::new();
+    let store = open(&folder.place());
+    run(async {
+        let keys = store.keys();
+        keys.insert(row(&store, 1).await, by()).await.unwrap();
+        assert_eq!(keys.insert(row(&store, 1).await, by()).await, Err(StoreError::Exists));
+        for _ in 0..2 {
+            keys.suspend(id(1), NOW + 1, Some("looked at".to_owned()), by()).await.unwrap();
+        }
+        for _ in 0..2 {
+            keys.resume(id(1), NOW + 2, None, by()).await.unwrap();
+        }
+        keys.rotate(id(1), NOW + 3, Rotation::default(), successor(2, NOW + 3), by()).await.unwrap();
+        let again = keys.rotate(id(1), NOW + 3, Rotation::default(), successor(3, NOW + 3), by()).await;
+        assert_eq!(again, Err(RotateError::Conflict(Conflict::InProgress)));
+        for _ in 0..2 {
+            keys.exposed(id(2), NOW + 4).await.unwrap();
+            keys.revoke(id(2), NOW + 5, "x".to_owned(), by()).await.unwrap();
+        }
+        assert_eq!(keys.revoke(id(9), NOW, "x".to_owned(), by()).await, Err(StoreError::Missing));
+        let token = Revocation {
+            kind: RevocationKind::Jti,
+            issuer: "https://login.example.com/".to_owned(),
+            id: "t-1".to_owned(),
+            not_before: None,
+            until: NOW + DAY,
+        };
+        store.revocation().append(vec![token], NOW + 6, None, by()).await.unwrap();
+        assert_eq!(keys.purge(NOW + 40 * DAY).await, Ok(2));
+    });
+    let (one, two) = (id(1).to_string(), id(2).to_string());
+    let expected = [
+        ("key.created", &one),
+        ("key.suspended", &one),
+        ("key.resumed", &one),
+        ("key.rotated", &one),
+        ("key.exposed", &two),
+        ("key.revoked", &two),
+        ("token.revoked", &"t-1".to_owned()),
+        ("key.purged", &one),
+        ("key.purged", &two),
+    ];
+    assert_eq!(told(&folder), expected.map(|(event, target)| (event.to_owned(), target.clone())));
+    let report = crate::ledger::Transcript::open(&folder.0).unwrap().verify(&[], &[]).unwrap();
+    assert!(report.is_intact(), "{:?}", report.faults);
+    assert_eq!(report.unsigned, Some((1, 9)));
+}
+
+#[test]
+fn handles_that_write_at_the_same_time_make_one_chain() {
+    let folder = Folder::new();
+    drop(open(&folder.place()));
+    let deed = |n: i64| crate::ledger::Deed {
+        at: NOW + n,
+        event: "plan.reloaded",
+        by: By::program(),
+        target: n.to_string(),
+        reason: None,
+        detail: Vec::new(),
+    };
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let place = folder.place();
+            scope.spawn(move || {
+                let store = open(&place);
+                run(async {
+                    for n in 0..25 {
+                        // A lock that is held for long is told as such, and asked for again.
+                        while store.ledger().append(deed(writer * 100 + n)).await
+                            == Err(StoreError::Unavailable)
+                        {}
+                    }
+                });
+            });
+        }
+    });
+    let mut seen: Vec<String> = told(&folder).into_iter().map(|(_, target)| target).collect();
+    assert_eq!(seen.len(), 100);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 100, "each once");
+    let report = crate::ledger::Transcript::open(&folder.0).unwrap().verify(&[], &[]).unwrap();
+    assert!(report.is_intact(), "{:?}", report.faults);
+}
+
+#[test]
+fn the_ledger_is_append_only_for_the_program_too() {
+    let folder = Folder::new();
+    let store = open(&folder.place());
+    run(async { store.keys().insert(row(&store, 1).await, by()).await.unwrap() });
+    let db = rusqlite::Connection::open(folder.0.join("portcullis.db")).unwrap();
+    for sql in ["DELETE FROM ledger", "UPDATE ledger SET entry = '{}'"] {
+        let error = db.execute(sql, []).unwrap_err().to_string();
+        assert!(error.contains("append-only"), "{error}");
+    }
 }

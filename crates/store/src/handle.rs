@@ -4,6 +4,7 @@ use crate::StoreError;
 use crate::adapter::{Durable, Hot, Marker};
 use crate::kept::Kept;
 use crate::keys::{Keys, Touches};
+use crate::ledger::Ledger;
 use crate::memory::MemoryReplay;
 use crate::notices::Outbox;
 use crate::replay::{HotReplay, Replay};
@@ -148,6 +149,11 @@ impl Store {
         Kept { durable: &self.inner.durable, sealer: &*self.inner.sealer }
     }
 
+    /// Who changed what.
+    pub fn ledger(&self) -> Ledger<'_> {
+        Ledger { durable: &self.inner.durable }
+    }
+
     /// What was revoked.
     pub fn revocation(&self) -> Revocations<'_> {
         Revocations { durable: &self.inner.durable }
@@ -161,6 +167,14 @@ impl Store {
     /// Secrets of the system: peppers and the like.
     pub fn secrets(&self) -> Secrets<'_> {
         Secrets { durable: &self.inner.durable, sealer: &*self.inner.sealer }
+    }
+
+    /// The folder, if it has one.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.inner.place {
+            Place::Folder(folder) => Some(folder),
+            Place::Memory => None,
+        }
     }
 
     /// Whether it outlives the process.

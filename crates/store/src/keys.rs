@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use crate::adapter::Durable;
+use crate::ledger::By;
 use crate::seal::Sealer;
 use crate::worker::Worker;
 use portcullis_core::opaque::{Env, Id16};
@@ -207,8 +208,9 @@ impl Keys<'_> {
     }
 
     /// Adds a key. [`StoreError::Exists`] when the id is taken, [`StoreError::Missing`] without its owner.
-    pub async fn insert(&self, row: KeyRow) -> Result<(), StoreError> {
-        self.durable.ask(move |d| d.insert_key(&row)).await
+    /// In the same transaction, here and below: the entry of the feed, and that of the ledger.
+    pub async fn insert(&self, row: KeyRow, by: By) -> Result<(), StoreError> {
+        self.durable.ask(move |d| d.insert_key(&row, &by)).await
     }
 
     /// Keys in the order of their creation.
@@ -216,19 +218,25 @@ impl Keys<'_> {
         self.durable.ask(move |d| d.list_keys(&filter)).await
     }
 
-    /// Ends a key at once and for good. In the same transaction: the entry of the feed, and the notice. Again: nothing.
-    pub async fn revoke(&self, id: Id16, now: i64, reason: String) -> Result<(), StoreError> {
-        self.durable.ask(move |d| d.revoke_key(&id, now, &reason)).await
+    /// Ends a key at once and for good; its owner gets a notice. Again: nothing.
+    pub async fn revoke(&self, id: Id16, now: i64, reason: String, by: By) -> Result<(), StoreError> {
+        self.durable.ask(move |d| d.revoke_key(&id, now, &reason, &by)).await
     }
 
-    /// Stops a key at once.
-    pub async fn suspend(&self, id: Id16, now: i64) -> Result<(), StoreError> {
-        self.durable.ask(move |d| d.suspend_key(&id, now)).await
+    /// Stops a key at once. Again: nothing.
+    pub async fn suspend(
+        &self,
+        id: Id16,
+        now: i64,
+        reason: Option<String>,
+        by: By,
+    ) -> Result<(), StoreError> {
+        self.durable.ask(move |d| d.suspend_key(&id, now, reason.as_deref(), &by)).await
     }
 
-    /// Lifts a suspension.
-    pub async fn resume(&self, id: Id16, now: i64) -> Result<(), StoreError> {
-        self.durable.ask(move |d| d.resume_key(&id, now)).await
+    /// Lifts a suspension, if there is one.
+    pub async fn resume(&self, id: Id16, now: i64, reason: Option<String>, by: By) -> Result<(), StoreError> {
+        self.durable.ask(move |d| d.resume_key(&id, now, reason.as_deref(), &by)).await
     }
 
     /// The key was seen where it should not be. It keeps working; its owner gets one notice.
@@ -244,8 +252,9 @@ impl Keys<'_> {
         now: i64,
         rotation: Rotation,
         successor: Successor,
+        by: By,
     ) -> Result<KeyRow, RotateError> {
-        self.durable.ask(move |d| d.rotate_key(&id, now, &rotation, &successor)).await
+        self.durable.ask(move |d| d.rotate_key(&id, now, &rotation, &successor, &by)).await
     }
 
     /// The key was accepted. Never waits: the first use is written within about a second, later ones once a minute.

@@ -1,4 +1,4 @@
-//! What is remembered: API keys, revocations, single-use values, notices, system secrets.
+//! What is remembered: API keys, revocations, single-use values, notices, system secrets, and the audit ledger.
 //!
 //! [`Store::open`] gives one handle. Blocking work runs on two threads of the store's own, one for the durable file and
 //! one for the hot replay file, each behind a bounded queue; a full queue or a slow disk is an error and never a wait
@@ -11,6 +11,7 @@ mod contract;
 mod handle;
 pub mod kept;
 pub mod keys;
+pub mod ledger;
 mod memory;
 pub mod notices;
 pub mod replay;

@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use crate::adapter::Durable;
+use crate::ledger::{By, Deed};
 use crate::worker::Worker;
 
 /// What an entry is about.
@@ -56,6 +57,22 @@ pub struct Revocation {
     pub until: i64,
 }
 
+impl Revocation {
+    /// What the ledger is told.
+    pub(crate) fn deed(&self, at: i64, reason: Option<&str>, by: &By) -> Deed {
+        let mut detail = vec![("kind", self.kind.text().to_owned()), ("issuer", self.issuer.clone())];
+        detail.extend(self.not_before.map(|until| ("issued_until", until.to_string())));
+        Deed {
+            at,
+            event: "token.revoked",
+            by: by.clone(),
+            target: self.id.clone(),
+            reason: reason.map(str::to_owned),
+            detail,
+        }
+    }
+}
+
 /// A revocation with its place in the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -71,9 +88,15 @@ pub struct Revocations<'a> {
 }
 
 impl Revocations<'_> {
-    /// Appends, in one transaction. Returns the last sequence number.
-    pub async fn append(&self, entries: Vec<Revocation>) -> Result<i64, StoreError> {
-        self.durable.ask(move |d| d.revoke(&entries)).await
+    /// Appends, in one transaction with the ledger's entries. Returns the last sequence number.
+    pub async fn append(
+        &self,
+        entries: Vec<Revocation>,
+        now: i64,
+        reason: Option<String>,
+        by: By,
+    ) -> Result<i64, StoreError> {
+        self.durable.ask(move |d| d.revoke(&entries, now, reason.as_deref(), &by)).await
     }
 
     /// What came after `seq`, oldest first, at most `most`.

@@ -4,11 +4,11 @@ use crate::api_keys::PEPPER;
 use portcullis_core::opaque::{ApiKey, Env, Id16, Kind};
 use portcullis_core::secret::Secret;
 use portcullis_jose::alg::Algorithm;
-use portcullis_jose::api_key::{Dates, MAX_GRACE, MAX_ROTATE, MIN_GRACE, Rotation, State, mac, partner_key};
+use portcullis_jose::api_key::{Dates, MAX_GRACE, MIN_GRACE, Rotation, State, mac, partner_key};
 use portcullis_jose::json::{Json, Limits};
 use portcullis_jose::mac::MacKey;
 use portcullis_store::keys::{KeyRow, Material, RotateError, Successor};
-use portcullis_store::revocation::{Revocation, RevocationKind};
+use portcullis_store::ledger::By;
 use portcullis_store::{Store, StoreError};
 use std::fmt;
 
@@ -102,7 +102,7 @@ impl From<StoreError> for IssueError {
 ///
 /// # Errors
 /// [`IssueError::Order`] for what cannot be; [`IssueError::Store`].
-pub async fn create(store: &Store, order: Order, now: i64) -> Result<Issued, IssueError> {
+pub async fn create(store: &Store, order: Order, now: i64, by: By) -> Result<Issued, IssueError> {
     let dates = dates(&order, now)?;
     judge(&order)?;
     let (id, material, secret) = material(store, &order.used, order.env, now).await?;
@@ -127,9 +127,7 @@ pub async fn create(store: &Store, order: Order, now: i64) -> Result<Issued, Iss
         revoked_reason: None,
         exposed_at: None,
     };
-    store.keys().insert(row.clone()).await?;
-    // Nodes that were asked for this id before remember that there is none.
-    store.revocation().append(vec![changed(id, now)]).await?;
+    store.keys().insert(row.clone(), by).await?;
     Ok(Issued { row, secret })
 }
 
@@ -144,6 +142,7 @@ pub async fn rotate(
     jwk: Option<String>,
     (rotate_every, grace): (i64, i64),
     now: i64,
+    by: By,
 ) -> Result<Issued, IssueError> {
     if rotation.grace.is_some_and(|grace| !(MIN_GRACE..=MAX_GRACE).contains(&grace)) {
         return Err(IssueError::Order("the grace is 24 to 72 hours"));
@@ -165,7 +164,7 @@ pub async fn rotate(
     }
     let (next, material, secret) = material(store, &used, old.env, now).await?;
     let successor = Successor { id: next, material, dates: Dates::new(now, rotate_every, grace) };
-    let row = store.keys().rotate(id, now, rotation, successor).await.map_err(|error| match error {
+    let row = store.keys().rotate(id, now, rotation, successor, by).await.map_err(|error| match error {
         RotateError::Conflict(conflict) => IssueError::Conflict(conflict.text()),
         RotateError::Store(error) => error.into(),
         RotateError::OtherKind => IssueError::Conflict("key-not-rotatable"),
@@ -177,26 +176,38 @@ pub async fn rotate(
 ///
 /// # Errors
 /// [`IssueError::Missing`], [`IssueError::Store`].
-pub async fn revoke(store: &Store, id: Id16, reason: String, now: i64) -> Result<(), IssueError> {
-    Ok(store.keys().revoke(id, now, reason).await?)
+pub async fn revoke(store: &Store, id: Id16, reason: String, now: i64, by: By) -> Result<(), IssueError> {
+    Ok(store.keys().revoke(id, now, reason, by).await?)
 }
 
 /// Stops a key for now.
 ///
 /// # Errors
 /// [`IssueError::Conflict`] for one that has ended.
-pub async fn suspend(store: &Store, id: Id16, now: i64) -> Result<(), IssueError> {
+pub async fn suspend(
+    store: &Store,
+    id: Id16,
+    reason: Option<String>,
+    now: i64,
+    by: By,
+) -> Result<(), IssueError> {
     living(store, id, now).await?;
-    Ok(store.keys().suspend(id, now).await?)
+    Ok(store.keys().suspend(id, now, reason, by).await?)
 }
 
 /// Lets a suspended key work again.
 ///
 /// # Errors
 /// [`IssueError::Conflict`] for one that is not suspended.
-pub async fn resume(store: &Store, id: Id16, now: i64) -> Result<(), IssueError> {
+pub async fn resume(
+    store: &Store,
+    id: Id16,
+    reason: Option<String>,
+    now: i64,
+    by: By,
+) -> Result<(), IssueError> {
     match living(store, id, now).await? {
-        State::Suspended => Ok(store.keys().resume(id, now).await?),
+        State::Suspended => Ok(store.keys().resume(id, now, reason, by).await?),
         _ => Err(IssueError::Conflict("key-not-suspended")),
     }
 }
@@ -281,16 +292,6 @@ async fn material(
             let alg = if key.algorithms().contains(Algorithm::EdDsa) { "EdDSA" } else { "ES256" };
             Ok((id, Material::Jwk { jwk: jwk.clone(), alg: alg.to_owned() }, None))
         }
-    }
-}
-
-fn changed(id: Id16, now: i64) -> Revocation {
-    Revocation {
-        kind: RevocationKind::ApiKey,
-        issuer: String::new(),
-        id: id.as_str().to_owned(),
-        not_before: None,
-        until: now.saturating_add(MAX_ROTATE + MAX_GRACE),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod introspection;
 pub mod issue;
 pub mod jwks;
+pub mod ledger;
 pub mod notices;
 pub mod revocation;
 pub mod signing;

@@ -21,6 +21,20 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
 
+/// Sends one message by Standard Webhooks; `id` is the same at every attempt.
+///
+/// # Errors
+/// Why it did not arrive.
+pub(crate) async fn webhook(
+    door: &impl Deliver,
+    (url, secret): (&Arc<str>, &Secret<Vec<u8>>),
+    id: &str,
+    now: i64,
+    body: &str,
+) -> Result<(), Failed> {
+    door.deliver(&Parcel::webhook(url, secret, id, now, body)).await
+}
+
 /// Seconds for which one process keeps a claimed notice to itself: longer than the slowest delivery of a batch.
 const LEASE_S: i64 = 300;
 const BATCH: u32 = 4;

@@ -102,12 +102,11 @@ impl IdentitySigner {
         if ring.first().is_some_and(|k| now.secs().saturating_sub(k.created) < ROTATE_S) {
             return Ok(());
         }
-        let document = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
-            .map_err(|_| "no randomness".to_owned())?;
+        let document = fresh()?;
         if let Some(folder) = &self.folder {
-            store(&folder.join(format!("{}.p8", now.secs())), document.as_ref())?;
+            store(&folder.join(format!("{}.p8", now.secs())), &document)?;
         }
-        let key = from_pkcs8(document.as_ref(), now.secs())?;
+        let key = from_pkcs8(&document, now.secs())?;
         let mut next = vec![Arc::new(key)];
         for old in ring.iter() {
             if now.secs().saturating_sub(old.created) < ROTATE_S + OVERLAP_S {
@@ -140,7 +139,14 @@ fn load(path: &Path) -> Result<Option<Key>, String> {
     from_pkcs8(&bytes, created).map(Some).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn store(path: &Path, bytes: &[u8]) -> Result<(), String> {
+/// A new Ed25519 key as PKCS#8.
+pub(crate) fn fresh() -> Result<Vec<u8>, String> {
+    Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
+        .map(|document| document.as_ref().to_vec())
+        .map_err(|_| "no randomness".to_owned())
+}
+
+pub(crate) fn store(path: &Path, bytes: &[u8]) -> Result<(), String> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = std::fs::OpenOptions::new()
         .write(true)

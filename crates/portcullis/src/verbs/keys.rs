@@ -1,7 +1,7 @@
 //! `portcullis keys` (callers.md § 20). A secret is shown once: alone on standard output, or in a file that only its owner
 //! reads. Everything else goes to standard error.
 
-use super::remembered::{Wrong, ask, moment, now, open};
+use super::remembered::{Wrong, ask, by, change, moment, now, open};
 use super::{say, tell};
 use crate::cli::{Format, KeyCreate, KeyEnv, KeyKind, KeyList, KeyReason, KeyRotate, KeyVerb, Keys};
 use portcullis_core::finding::did_you_mean;
@@ -33,25 +33,25 @@ fn done(keys: Keys) -> Result<(), Wrong> {
     let (plan, store) = open(&keys.config)?;
     let format = keys.format;
     match keys.verb {
-        KeyVerb::Create(create) => ask(&store, make(&plan, &store, create, format)),
+        KeyVerb::Create(create) => change(&store, make(&plan, &store, create, format)),
         KeyVerb::List(list) => ask(&store, self::list(&store, list, format)),
-        KeyVerb::Rotate(rotate) => ask(&store, self::rotate(&plan, &store, rotate, format)),
-        KeyVerb::Revoke { id, reason } => ask(&store, async {
+        KeyVerb::Rotate(rotate) => change(&store, self::rotate(&plan, &store, rotate, format)),
+        KeyVerb::Revoke { id, reason } => change(&store, async {
             let id = public_id(&id)?;
             if reason.trim().is_empty() {
                 return Err(Wrong::usage("--reason says why"));
             }
-            issue::revoke(&store, id, reason, now()).await?;
+            issue::revoke(&store, id, reason, now(), by()).await?;
             changed(&store, id, "revoked", format).await
         }),
-        KeyVerb::Suspend { id } => ask(&store, async {
+        KeyVerb::Suspend { id, reason } => change(&store, async {
             let id = public_id(&id)?;
-            issue::suspend(&store, id, now()).await?;
+            issue::suspend(&store, id, reason, now(), by()).await?;
             changed(&store, id, "suspended", format).await
         }),
-        KeyVerb::Resume { id } => ask(&store, async {
+        KeyVerb::Resume { id, reason } => change(&store, async {
             let id = public_id(&id)?;
-            issue::resume(&store, id, now()).await?;
+            issue::resume(&store, id, reason, now(), by()).await?;
             changed(&store, id, "resumed", format).await
         }),
     }
@@ -95,7 +95,7 @@ async fn make(plan: &Plan, store: &Store, create: KeyCreate, format: Format) -> 
         grace: create.grace.as_deref().map(grace).transpose()?.unwrap_or(plan.keys.grace_s),
     };
     let hand = Hand::open(create.out)?;
-    let issued = hand.keep(issue::create(store, order, now()).await)?;
+    let issued = hand.keep(issue::create(store, order, now(), by()).await)?;
     hand.over(issued.secret.as_ref())?;
     describe(store, &issued, None, format).await
 }
@@ -110,7 +110,7 @@ async fn rotate(plan: &Plan, store: &Store, rotate: KeyRotate, format: Format) -
     let jwk = rotate.jwk.as_deref().map(read).transpose()?;
     let every = (plan.keys.rotate_every_s, plan.keys.grace_s);
     let hand = Hand::open(rotate.out)?;
-    let issued = hand.keep(issue::rotate(store, id, rotation, jwk, every, now()).await)?;
+    let issued = hand.keep(issue::rotate(store, id, rotation, jwk, every, now(), by()).await)?;
     hand.over(issued.secret.as_ref())?;
     describe(store, &issued, Some(id), format).await
 }

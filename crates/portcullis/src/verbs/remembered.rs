@@ -6,8 +6,10 @@ use portcullis_config::Date;
 use portcullis_core::time::{Clock as _, SystemClock};
 use portcullis_plan::Plan;
 use portcullis_plan::observe::StorePlace;
+use portcullis_store::ledger::{By, How};
 use portcullis_store::{Options, Place, Store, StoreError};
 use portcullis_vault::issue::IssueError;
+use portcullis_vault::ledger::{LedgerKey, checkpoint};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -76,6 +78,30 @@ pub(crate) fn open(config: &Path) -> Result<(Plan, Store), Wrong> {
     let store = Store::open(&Place::Folder(folder.clone()), options, now())
         .map_err(|e| Wrong::Store(e.to_string()))?;
     Ok((plan, store))
+}
+
+/// Who works at this command line: the user of the process, as the kernel knows him.
+pub(crate) fn by() -> By {
+    let uid = std::fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
+    let actor = uid.map_or_else(|_| "uid:?".to_owned(), |uid| format!("uid:{uid}"));
+    By { actor, how: How::Cli, correlation: None }
+}
+
+/// Runs something that changes the store, and signs what the ledger has to say of it.
+pub(crate) fn change<T>(store: &Store, work: impl Future<Output = Result<T, Wrong>>) -> Result<T, Wrong> {
+    ask(store, async {
+        let done = work.await?;
+        // It is in the ledger already; what is not signed here a running node signs within a minute.
+        match LedgerKey::open(store.folder()) {
+            Ok(key) => {
+                if let Err(error) = checkpoint(store, &key, now()).await {
+                    tell(&format!("warning: the ledger's entry is not signed yet: {error}\n"));
+                }
+            }
+            Err(why) => tell(&format!("warning: the ledger's entry is not signed yet: {why}\n")),
+        }
+        Ok(done)
+    })
 }
 
 /// Runs something that asks the store, which is closed afterwards so that nothing is left unwritten.

@@ -1,6 +1,6 @@
 //! `portcullis revoke`: tokens by their id, login, subject, client or signing key (callers.md § 7).
 
-use super::remembered::{Wrong, ask, moment, now, open};
+use super::remembered::{Wrong, by, change, moment, now, open};
 use super::{say, tell};
 use crate::cli::{Format, Revoke};
 use portcullis_core::finding::did_you_mean;
@@ -51,7 +51,8 @@ fn done(revoke: &Revoke) -> Result<(), Wrong> {
     };
     let until = now.max(not_before.unwrap_or(now)).saturating_add(life(&plan, index));
     let entry = Revocation { kind, issuer: url.clone(), id, not_before, until };
-    let seq = ask(&store, async { Ok(store.revocation().append(vec![entry]).await?) })?;
+    let reason = revoke.reason.clone();
+    let seq = change(&store, async { Ok(store.revocation().append(vec![entry], now, reason, by()).await?) })?;
     if revoke.format == Format::Json {
         let value = json!({
             "seq": seq,

@@ -1,9 +1,10 @@
 //! Rows that are never lost: WAL, `synchronous=FULL`.
 
-use super::{keys, prepare, replay};
+use super::{keys, ledger, prepare, replay};
 use crate::adapter::{Durable, Marker, Result};
 use crate::kept::SealedDocument;
 use crate::keys::{Filter, KeyRow, NewOwner, Owner, RotateError, Successor, Touch, Use};
+use crate::ledger::{By, Checkpoint, Deed, Head};
 use crate::notices::{Claimed, Notice};
 use crate::replay::Put;
 use crate::revocation::{Entry, Revocation, RevocationKind};
@@ -63,7 +64,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE lease (
         name TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+", ledger::MIGRATION];
 
 pub(crate) struct SqliteDurable {
     db: Connection,
@@ -104,24 +105,24 @@ impl Durable for SqliteDurable {
         keys::by_id(&self.db, id)
     }
 
-    fn insert_key(&mut self, row: &KeyRow) -> Result<()> {
-        self.within(|tx| keys::insert(tx, row))
+    fn insert_key(&mut self, row: &KeyRow, by: &By) -> Result<()> {
+        self.within(|tx| keys::create(tx, row, by))
     }
 
     fn list_keys(&mut self, filter: &Filter) -> Result<Vec<KeyRow>> {
         keys::list(&self.db, filter)
     }
 
-    fn revoke_key(&mut self, id: &Id16, now: i64, reason: &str) -> Result<()> {
-        self.within(|tx| keys::revoke(tx, id, now, reason))
+    fn revoke_key(&mut self, id: &Id16, now: i64, reason: &str, by: &By) -> Result<()> {
+        self.within(|tx| keys::revoke(tx, id, now, reason, by))
     }
 
-    fn suspend_key(&mut self, id: &Id16, now: i64) -> Result<()> {
-        self.within(|tx| keys::change(tx, id, now, "suspended_at = ifnull(suspended_at, ?2)"))
+    fn suspend_key(&mut self, id: &Id16, now: i64, reason: Option<&str>, by: &By) -> Result<()> {
+        self.within(|tx| keys::suspend(tx, id, now, reason, by))
     }
 
-    fn resume_key(&mut self, id: &Id16, now: i64) -> Result<()> {
-        self.within(|tx| keys::change(tx, id, now, "suspended_at = iif(?2 IS NULL, suspended_at, NULL)"))
+    fn resume_key(&mut self, id: &Id16, now: i64, reason: Option<&str>, by: &By) -> Result<()> {
+        self.within(|tx| keys::resume(tx, id, now, reason, by))
     }
 
     fn expose_key(&mut self, id: &Id16, now: i64) -> Result<()> {
@@ -134,8 +135,9 @@ impl Durable for SqliteDurable {
         now: i64,
         rotation: &Rotation,
         successor: &Successor,
+        by: &By,
     ) -> std::result::Result<KeyRow, RotateError> {
-        self.within(|tx| keys::rotate(tx, id, now, rotation, successor))
+        self.within(|tx| keys::rotate(tx, id, now, (rotation, successor), by))
     }
 
     fn touch_keys(&mut self, touches: &[Touch]) -> Result<()> {
@@ -202,10 +204,11 @@ impl Durable for SqliteDurable {
         )?)
     }
 
-    fn revoke(&mut self, entries: &[Revocation]) -> Result<i64> {
+    fn revoke(&mut self, entries: &[Revocation], now: i64, reason: Option<&str>, by: &By) -> Result<i64> {
         self.within(|tx| {
             for entry in entries {
                 append(tx, entry)?;
+                ledger::record(tx, &entry.deed(now, reason, by))?;
             }
             Ok(tx.query_row("SELECT ifnull(max(seq), 0) FROM revocation", [], |row| row.get(0))?)
         })
@@ -282,6 +285,26 @@ impl Durable for SqliteDurable {
     fn end_lease(&mut self, name: &str, holder: &str) -> Result<()> {
         self.db.execute("DELETE FROM lease WHERE name = ?1 AND holder = ?2", [name, holder])?;
         Ok(())
+    }
+
+    fn record(&mut self, deed: &Deed) -> Result<i64> {
+        self.within(|tx| ledger::record(tx, deed))
+    }
+
+    fn ledger_head(&mut self) -> Result<Option<Head>> {
+        ledger::head(&self.db)
+    }
+
+    fn add_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<bool> {
+        self.within(|tx| ledger::add_checkpoint(tx, checkpoint))
+    }
+
+    fn unshipped(&mut self, most: u32) -> Result<Vec<Checkpoint>> {
+        ledger::unshipped(&self.db, most)
+    }
+
+    fn shipped(&mut self, seq: i64, now: i64) -> Result<()> {
+        ledger::shipped(&self.db, seq, now)
     }
 
     fn put(&mut self, put: &Put) -> Result<bool> {

@@ -1,9 +1,11 @@
 //! Rows of API keys.
 
 use super::durable::{add_notice, append, one};
+use super::ledger::record;
 use crate::StoreError;
 use crate::adapter::Result;
 use crate::keys::{Filter, KeyRow, MAX_USES, Material, Owner, RotateError, Successor, Touch, Use};
+use crate::ledger::{By, Deed};
 use crate::notices::Notice;
 use crate::revocation::{Revocation, RevocationKind};
 use portcullis_core::opaque::{Env, Id16};
@@ -29,7 +31,40 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<KeyRow>> {
     rows.map(|row| row?).collect()
 }
 
-pub(super) fn insert(tx: &Transaction<'_>, row: &KeyRow) -> Result<()> {
+/// Nodes that were asked for this id before remember that there is none: the feed tells them.
+pub(super) fn create(tx: &Transaction<'_>, row: &KeyRow, by: &By) -> Result<()> {
+    insert(tx, row)?;
+    changed(tx, &row.id, row.dates.created)?;
+    let mut detail = about(row);
+    detail.extend([("apis", row.apis.join(" ")), ("scopes", row.scopes.join(" "))]);
+    told(tx, ("key.created", &row.id), row.dates.created, None, detail, by)
+}
+
+/// What of a key is told in the ledger.
+fn about(row: &KeyRow) -> Vec<(&'static str, String)> {
+    let mut detail = vec![
+        ("kind", row.material.kind().to_owned()),
+        ("env", row.env.text().to_owned()),
+        ("owner", row.owner.clone()),
+        ("name", row.name.clone()),
+    ];
+    detail.extend(row.tenant.clone().map(|tenant| ("tenant", tenant)));
+    detail
+}
+
+fn told(
+    tx: &Transaction<'_>,
+    (event, id): (&'static str, &Id16),
+    at: i64,
+    reason: Option<&str>,
+    detail: Vec<(&'static str, String)>,
+    by: &By,
+) -> Result<()> {
+    let (target, reason) = (id.as_str().to_owned(), reason.map(str::to_owned));
+    record(tx, &Deed { at, event, by: by.clone(), target, reason, detail }).map(drop)
+}
+
+fn insert(tx: &Transaction<'_>, row: &KeyRow) -> Result<()> {
     // Joined by spaces: none of these may hold one.
     let lists = [&row.scopes, &row.apis, &row.ip_allow];
     if lists.into_iter().flatten().any(|t| t.is_empty() || t.contains(char::is_whitespace)) {
@@ -83,7 +118,7 @@ pub(super) fn insert(tx: &Transaction<'_>, row: &KeyRow) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn revoke(tx: &Transaction<'_>, id: &Id16, now: i64, reason: &str) -> Result<()> {
+pub(super) fn revoke(tx: &Transaction<'_>, id: &Id16, now: i64, reason: &str, by: &By) -> Result<()> {
     let row = by_id(tx, id)?.ok_or(StoreError::Missing)?;
     if row.dates.revoked_at.is_some() {
         return Ok(());
@@ -91,18 +126,45 @@ pub(super) fn revoke(tx: &Transaction<'_>, id: &Id16, now: i64, reason: &str) ->
     let sql = "UPDATE api_key SET revoked_at = ?2, revoked_reason = ?3 WHERE id = ?1";
     one(tx.execute(sql, params![id.as_str(), now, reason])?)?;
     changed(tx, id, now)?;
+    told(tx, ("key.revoked", id), now, Some(reason), Vec::new(), by)?;
     notice(tx, id, "apikey.revoked", "once", now, None)
 }
 
-/// Sets columns of a key's row and tells the feed. `?2` is `now`.
-pub(super) fn change(tx: &Transaction<'_>, id: &Id16, now: i64, set: &'static str) -> Result<()> {
-    one(tx.execute(&format!("UPDATE api_key SET {set} WHERE id = ?1"), params![id.as_str(), now])?)?;
-    changed(tx, id, now)
+pub(super) fn suspend(
+    tx: &Transaction<'_>,
+    id: &Id16,
+    now: i64,
+    reason: Option<&str>,
+    by: &By,
+) -> Result<()> {
+    if by_id(tx, id)?.ok_or(StoreError::Missing)?.dates.suspended_at.is_some() {
+        return Ok(());
+    }
+    set_suspended(tx, id, Some(now))?;
+    changed(tx, id, now)?;
+    told(tx, ("key.suspended", id), now, reason, Vec::new(), by)
+}
+
+pub(super) fn resume(tx: &Transaction<'_>, id: &Id16, now: i64, reason: Option<&str>, by: &By) -> Result<()> {
+    if by_id(tx, id)?.ok_or(StoreError::Missing)?.dates.suspended_at.is_none() {
+        return Ok(());
+    }
+    set_suspended(tx, id, None)?;
+    changed(tx, id, now)?;
+    told(tx, ("key.resumed", id), now, reason, Vec::new(), by)
+}
+
+fn set_suspended(tx: &Transaction<'_>, id: &Id16, at: Option<i64>) -> Result<()> {
+    one(tx.execute("UPDATE api_key SET suspended_at = ?2 WHERE id = ?1", params![id.as_str(), at])?)
 }
 
 pub(super) fn expose(tx: &Transaction<'_>, id: &Id16, now: i64) -> Result<()> {
-    let sql = "UPDATE api_key SET exposed_at = ifnull(exposed_at, ?2) WHERE id = ?1";
+    if by_id(tx, id)?.ok_or(StoreError::Missing)?.exposed_at.is_some() {
+        return Ok(());
+    }
+    let sql = "UPDATE api_key SET exposed_at = ?2 WHERE id = ?1";
     one(tx.execute(sql, params![id.as_str(), now])?)?;
+    told(tx, ("key.exposed", id), now, None, Vec::new(), &By::job())?;
     notice(tx, id, "apikey.exposed", "once", now, None)
 }
 
@@ -110,8 +172,8 @@ pub(super) fn rotate(
     tx: &Transaction<'_>,
     id: &Id16,
     now: i64,
-    rotation: &Rotation,
-    successor: &Successor,
+    (rotation, successor): (&Rotation, &Successor),
+    by: &By,
 ) -> std::result::Result<KeyRow, RotateError> {
     let row = by_id(tx, id)?.ok_or(StoreError::Missing)?;
     if row.material.kind() != successor.material.kind() {
@@ -151,6 +213,12 @@ pub(super) fn rotate(
     ];
     one(tx.execute(sql, values).map_err(StoreError::from)?)?;
     changed(tx, id, now)?;
+    // Nodes that were asked for the successor before it was made.
+    changed(tx, &next.id, now)?;
+    let mut detail = about(&next);
+    detail.push(("successor", next.id.as_str().to_owned()));
+    detail.extend(on_first_use.then(|| ("deprecated", "on first use".to_owned())));
+    told(tx, ("key.rotated", id), now, reason, detail, by)?;
     notice(tx, id, "apikey.rotated", next.id.as_str(), now, Some(&next.id))?;
     if rotation.compromised {
         notice(tx, id, "apikey.revoked", "once", now, Some(&next.id))?;
@@ -242,6 +310,7 @@ pub(super) fn purge(tx: &Transaction<'_>, now: i64) -> Result<u64> {
         if unrevoked.state(now) == State::Purged || revoked_long {
             let sql = "UPDATE api_key SET mac = NULL, pepper_version = NULL, secret_sealed = NULL, jwk = NULL WHERE id = ?1";
             one(tx.execute(sql, [row.id.as_str()])?)?;
+            told(tx, ("key.purged", &row.id), now, None, Vec::new(), &By::job())?;
             purged += 1;
         }
     }

@@ -2,6 +2,7 @@
 
 mod durable;
 mod keys;
+mod ledger;
 mod replay;
 
 pub(crate) use durable::SqliteDurable;

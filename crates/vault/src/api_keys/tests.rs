@@ -6,11 +6,16 @@ use crate::revocation::Revoked;
 use portcullis_core::opaque::Kind;
 use portcullis_core::time::{Clock as _, ManualClock};
 use portcullis_jose::api_key::{MAX_ROTATE, Rotation};
+use portcullis_store::ledger::By;
 use portcullis_store::{Options, Place as StorePlace};
 
 const BORN: i64 = 1_767_225_600;
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
+
+fn by() -> By {
+    By::job()
+}
 
 fn at(secs: i64) -> Now {
     Now::from_secs(secs)
@@ -65,8 +70,9 @@ fn a_key_passes_through_all_states_at_the_exact_second_with_every_job_dead() {
     run(async {
         let (store, keys) = open().await;
         let clock = ManualClock::new(at(BORN));
-        let issued =
-            issue::create(&store, Order { activate_at: Some(BORN + HOUR), ..order() }, BORN).await.unwrap();
+        let issued = issue::create(&store, Order { activate_at: Some(BORN + HOUR), ..order() }, BORN, by())
+            .await
+            .unwrap();
         let key = text(&issued);
         let edges = [
             (BORN, "invalid pending"),
@@ -97,18 +103,19 @@ fn grace_of_24_48_and_72_hours_ends_to_the_second() {
     run(async {
         let (store, keys) = open().await;
         for hours in [24, 48, 72] {
-            let old = issue::create(&store, order(), BORN).await.unwrap();
+            let old = issue::create(&store, order(), BORN, by()).await.unwrap();
             let rotation = Rotation { grace: Some(hours * HOUR), ..Rotation::default() };
             let every = (MAX_ROTATE, 48 * HOUR);
-            let next = issue::rotate(&store, old.row.id, rotation, None, every, BORN + DAY).await.unwrap();
+            let next =
+                issue::rotate(&store, old.row.id, rotation, None, every, BORN + DAY, by()).await.unwrap();
             let end = BORN + DAY + hours * HOUR;
             assert_eq!(verdict(&keys, &text(&old), end - 1).await, "deprecated");
             assert_eq!(verdict(&keys, &text(&old), end).await, "expired, told");
             assert_eq!(verdict(&keys, &text(&next), end).await, "active");
         }
         let bad = Rotation { grace: Some(73 * HOUR), ..Rotation::default() };
-        let key = issue::create(&store, order(), BORN).await.unwrap();
-        let refused = issue::rotate(&store, key.row.id, bad, None, (MAX_ROTATE, 48 * HOUR), BORN).await;
+        let key = issue::create(&store, order(), BORN, by()).await.unwrap();
+        let refused = issue::rotate(&store, key.row.id, bad, None, (MAX_ROTATE, 48 * HOUR), BORN, by()).await;
         assert!(matches!(refused, Err(issue::IssueError::Order(_))));
     });
 }
@@ -117,7 +124,7 @@ fn grace_of_24_48_and_72_hours_ends_to_the_second() {
 fn garbage_costs_no_look_up() {
     run(async {
         let (store, keys) = open().await;
-        let key = text(&issue::create(&store, order(), BORN).await.unwrap());
+        let key = text(&issue::create(&store, order(), BORN, by()).await.unwrap());
         let last = if key.ends_with('0') { "1" } else { "0" };
         let flipped = format!("{}{last}", &key[..key.len() - 1]);
         let test_key = ApiKey::new(Env::Test, [1; 10], [2; 32]).text().expose().clone();
@@ -158,8 +165,9 @@ fn garbage_costs_no_look_up() {
 fn unknown_ids_wrong_secrets_and_other_kinds_are_the_same_to_a_stranger() {
     run(async {
         let (store, keys) = open().await;
-        let known = issue::create(&store, order(), BORN).await.unwrap();
-        let hmac = issue::create(&store, Order { used: issue::Use::Hmac, ..order() }, BORN).await.unwrap();
+        let known = issue::create(&store, order(), BORN, by()).await.unwrap();
+        let hmac =
+            issue::create(&store, Order { used: issue::Use::Hmac, ..order() }, BORN, by()).await.unwrap();
         let forged = |id: &Id16| {
             // Anybody can make a right checksum for an id that stands in a log.
             let crafted = ApiKey::new(Env::Live, bits(id), [9; 32]);
@@ -174,7 +182,7 @@ fn unknown_ids_wrong_secrets_and_other_kinds_are_the_same_to_a_stranger() {
         let signing = Kind::SigningSecret.parse(&text(&hmac)).unwrap();
         let as_bearer = ApiKey::new(Env::Live, bits(&hmac.row.id), *signing.expose());
         assert_eq!(verdict(&keys, as_bearer.text().expose(), BORN).await, same, "what signs is never sent");
-        store.keys().revoke(known.row.id, BORN + 1, "left".to_owned()).await.unwrap();
+        store.keys().revoke(known.row.id, BORN + 1, "left".to_owned(), by()).await.unwrap();
         keys.changed(&known.row.id);
         assert_eq!(verdict(&keys, &text(&known), BORN + 1).await, "invalid revoked");
         assert_eq!(
@@ -199,7 +207,7 @@ fn bits(id: &Id16) -> [u8; 10] {
 fn rows_serve_a_minute_and_unknown_ids_half_of_it() {
     run(async {
         let (store, keys) = open().await;
-        let key = text(&issue::create(&store, order(), BORN).await.unwrap());
+        let key = text(&issue::create(&store, order(), BORN, by()).await.unwrap());
         let stranger = ApiKey::new(Env::Live, [7; 10], [7; 32]).text().expose().clone();
         for (now, looked) in [(0, 2), (29, 2), (30, 3), (59, 3), (60, 5), (89, 5), (90, 6)] {
             verdict(&keys, &key, BORN + now).await;
@@ -217,21 +225,21 @@ fn the_feed_drops_a_row_and_a_new_key_clears_its_own_absence() {
         let catch_up = async || {
             revoked.catch_up(&store, at(BORN), &|id| keys.changed(id)).await.unwrap();
         };
-        let issued = issue::create(&store, order(), BORN).await.unwrap();
+        let issued = issue::create(&store, order(), BORN, by()).await.unwrap();
         let key = text(&issued);
         assert_eq!(verdict(&keys, &key, BORN).await, "active");
-        issue::suspend(&store, issued.row.id, BORN).await.unwrap();
+        issue::suspend(&store, issued.row.id, None, BORN, by()).await.unwrap();
         assert_eq!(verdict(&keys, &key, BORN).await, "active", "nobody has told this node yet");
         catch_up().await;
         assert_eq!(verdict(&keys, &key, BORN).await, "invalid suspended");
-        issue::resume(&store, issued.row.id, BORN).await.unwrap();
+        issue::resume(&store, issued.row.id, None, BORN, by()).await.unwrap();
         catch_up().await;
         assert_eq!(verdict(&keys, &key, BORN).await, "active");
-        issue::revoke(&store, issued.row.id, "left".to_owned(), BORN).await.unwrap();
+        issue::revoke(&store, issued.row.id, "left".to_owned(), BORN, by()).await.unwrap();
         catch_up().await;
         assert_eq!(verdict(&keys, &key, BORN).await, "invalid revoked");
         assert!(matches!(
-            issue::resume(&store, issued.row.id, BORN).await,
+            issue::resume(&store, issued.row.id, None, BORN, by()).await,
             Err(issue::IssueError::Conflict("key-has-ended"))
         ));
 
@@ -247,7 +255,7 @@ fn the_feed_drops_a_row_and_a_new_key_clears_its_own_absence() {
         let row = KeyRow { material: Material::Bearer { mac, pepper_version: pepper.version }, ..row };
         let early = early.text().expose().clone();
         assert!(verdict(&keys, &early, BORN).await.starts_with("invalid"));
-        store.keys().insert(row.clone()).await.unwrap();
+        store.keys().insert(row.clone(), by()).await.unwrap();
         assert!(verdict(&keys, &early, BORN).await.starts_with("invalid"), "remembered not to exist");
         keys.changed(&row.id);
         assert_eq!(verdict(&keys, &early, BORN).await, "active");
@@ -258,10 +266,10 @@ fn the_feed_drops_a_row_and_a_new_key_clears_its_own_absence() {
 fn the_first_use_of_a_successor_deprecates_its_predecessor() {
     run(async {
         let (store, keys) = open().await;
-        let old = issue::create(&store, order(), BORN).await.unwrap();
+        let old = issue::create(&store, order(), BORN, by()).await.unwrap();
         let rotation = Rotation { on_first_use: true, ..Rotation::default() };
         let every = (MAX_ROTATE, 48 * HOUR);
-        let next = issue::rotate(&store, old.row.id, rotation, None, every, BORN + DAY).await.unwrap();
+        let next = issue::rotate(&store, old.row.id, rotation, None, every, BORN + DAY, by()).await.unwrap();
         assert_eq!(verdict(&keys, &text(&old), BORN + 5 * DAY).await, "active");
         let now = BORN + 6 * DAY;
         let (known, state) = keys.verify(&text(&next), Env::Live, at(now)).await.ok().unwrap();
@@ -270,13 +278,13 @@ fn the_first_use_of_a_successor_deprecates_its_predecessor() {
         keys.changed(&old.row.id);
         assert_eq!(verdict(&keys, &text(&old), now).await, "deprecated");
         assert_eq!(verdict(&keys, &text(&old), now + 48 * HOUR).await, "expired, told");
-        let again = issue::rotate(&store, old.row.id, rotation, None, every, now).await;
+        let again = issue::rotate(&store, old.row.id, rotation, None, every, now, by()).await;
         assert!(matches!(again, Err(issue::IssueError::Conflict("key-rotation-in-progress"))));
         let compromised = Rotation { compromised: true, ..Rotation::default() };
-        issue::rotate(&store, next.row.id, compromised, None, every, now).await.unwrap();
+        issue::rotate(&store, next.row.id, compromised, None, every, now, by()).await.unwrap();
         keys.changed(&next.row.id);
         assert_eq!(verdict(&keys, &text(&next), now).await, "invalid revoked", "grace 0");
-        let dead = issue::rotate(&store, next.row.id, Rotation::default(), None, every, now).await;
+        let dead = issue::rotate(&store, next.row.id, Rotation::default(), None, every, now, by()).await;
         assert!(matches!(dead, Err(issue::IssueError::Conflict("key-not-rotatable"))));
     });
 }
@@ -285,9 +293,9 @@ fn the_first_use_of_a_successor_deprecates_its_predecessor() {
 fn a_new_pepper_serves_new_keys_and_the_old_one_the_old() {
     run(async {
         let (store, keys) = open().await;
-        let old = text(&issue::create(&store, order(), BORN).await.unwrap());
+        let old = text(&issue::create(&store, order(), BORN, by()).await.unwrap());
         store.secrets().renew(PEPPER, BORN).await.unwrap();
-        let new = issue::create(&store, order(), BORN).await.unwrap();
+        let new = issue::create(&store, order(), BORN, by()).await.unwrap();
         assert!(matches!(new.row.material, Material::Bearer { pepper_version: 2, .. }));
         assert_eq!(verdict(&keys, &text(&new), BORN).await, "active");
         assert_eq!(verdict(&keys, &old, BORN).await, "active");
@@ -299,7 +307,8 @@ fn where_and_for_what_it_may_be_used() {
     run(async {
         let (store, keys) = open().await;
         let networks = vec!["10.0.0.0/8".to_owned(), "2001:db8::/32".to_owned()];
-        let key = text(&issue::create(&store, Order { ip_allow: networks, ..order() }, BORN).await.unwrap());
+        let key =
+            text(&issue::create(&store, Order { ip_allow: networks, ..order() }, BORN, by()).await.unwrap());
         let (known, _) = keys.verify(&key, Env::Live, at(BORN)).await.ok().unwrap();
         for (address, may) in [
             ("10.1.2.3", true),
@@ -332,7 +341,7 @@ fn where_and_for_what_it_may_be_used() {
 fn a_key_that_is_shown_is_marked_once_and_goes_on_working() {
     run(async {
         let (store, keys) = open().await;
-        let issued = issue::create(&store, order(), BORN).await.unwrap();
+        let issued = issue::create(&store, order(), BORN, by()).await.unwrap();
         let key = text(&issued);
         let forged = ApiKey::new(Env::Live, bits(&issued.row.id), [9; 32]);
         keys.found_exposed(forged, Place::Url);
@@ -355,7 +364,7 @@ fn a_key_that_is_shown_is_marked_once_and_goes_on_working() {
 fn uses_of_a_deprecated_key_are_counted_by_source() {
     run(async {
         let (store, keys) = open().await;
-        let old = issue::create(&store, order(), BORN).await.unwrap();
+        let old = issue::create(&store, order(), BORN, by()).await.unwrap();
         let (fresh, state) = keys.verify(&text(&old), Env::Live, at(BORN)).await.ok().unwrap();
         keys.used(&fresh, state, at(BORN), "192.0.2.7".parse().unwrap(), b"curl");
         assert!(keys.flush_uses().unwrap().is_empty(), "an active key is not watched");
@@ -377,7 +386,7 @@ fn uses_of_a_deprecated_key_are_counted_by_source() {
 fn a_store_that_is_closed_is_no_verdict_on_a_key() {
     run(async {
         let (store, keys) = open().await;
-        let key = text(&issue::create(&store, order(), BORN).await.unwrap());
+        let key = text(&issue::create(&store, order(), BORN, by()).await.unwrap());
         store.close();
         assert_eq!(verdict(&keys, &key, BORN).await, "store-unavailable");
     });
@@ -413,11 +422,11 @@ fn what_cannot_be_made_is_refused() {
             Order { expires_at: Some(BORN), ..order() },
             Order { used: issue::Use::Jwk(r#"{"kty":"oct","k":"AAAA"}"#.to_owned()), ..order() },
         ] {
-            assert!(matches!(issue::create(&store, bad, BORN).await, Err(issue::IssueError::Order(_))));
+            assert!(matches!(issue::create(&store, bad, BORN, by()).await, Err(issue::IssueError::Order(_))));
         }
         let ed = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
         let jwk = issue::Use::Jwk(ed.to_owned());
-        let issued = issue::create(&store, Order { used: jwk, ..order() }, BORN).await.unwrap();
+        let issued = issue::create(&store, Order { used: jwk, ..order() }, BORN, by()).await.unwrap();
         assert!(issued.secret.is_none());
         assert!(matches!(issued.row.material, Material::Jwk { ref alg, .. } if alg == "EdDSA"));
     });

@@ -2,6 +2,7 @@ use super::*;
 use crate::issue::{self, Order, Use};
 use portcullis_core::opaque::Env;
 use portcullis_jose::api_key::{MAX_ROTATE, Rotation};
+use portcullis_store::ledger::By;
 use portcullis_store::{Options, Place};
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -34,6 +35,10 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+fn by() -> By {
+    By::job()
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -117,7 +122,7 @@ fn each_notice_arrives_exactly_once_over_restarts_and_a_crash() {
     let folder = Folder::new("walk");
     let (post, rules) = (Post::default(), rules());
     let mut store = folder.open(BORN);
-    run(issue::create(&store, order(), BORN)).unwrap();
+    run(issue::create(&store, order(), BORN, by())).unwrap();
     let mut notifier = Notifier::new(store.clone());
     for hour in 0..=93 * 24 {
         let now = BORN + hour * HOUR;
@@ -167,7 +172,7 @@ fn what_was_missed_is_told_once_and_late_is_better_than_never() {
     let (post, rules) = (Post::default(), rules());
     let store = folder.open(BORN);
     run(async {
-        issue::create(&store, order(), BORN).await.unwrap();
+        issue::create(&store, order(), BORN, by()).await.unwrap();
         let mut notifier = Notifier::new(store.clone());
         let report = turn(&mut notifier, BORN + 89 * DAY + 1, &rules, &[], &post).await;
         assert_eq!(report.told.len(), 1);
@@ -183,8 +188,8 @@ fn a_receiver_that_is_down_is_tried_for_a_day_and_then_given_up_aloud() {
     let (post, rules) = (Post::default(), Rules { sinks: rules().sinks[..1].to_vec(), docs: None });
     let store = folder.open(BORN);
     run(async {
-        let key = issue::create(&store, order(), BORN).await.unwrap().row.id;
-        store.keys().revoke(key, BORN + 60, "left".to_owned()).await.unwrap();
+        let key = issue::create(&store, order(), BORN, by()).await.unwrap().row.id;
+        store.keys().revoke(key, BORN + 60, "left".to_owned(), by()).await.unwrap();
         let mut notifier = Notifier::new(store.clone());
         post.refusing.set(true);
         let (mut dead, mut now) = (None, BORN + 60);
@@ -200,7 +205,7 @@ fn a_receiver_that_is_down_is_tried_for_a_day_and_then_given_up_aloud() {
         post.refusing.set(false);
         assert_eq!(turn(&mut notifier, now + DAY, &rules, &[], &post).await.sent, 0, "dead is dead");
 
-        let next = issue::create(&store, order(), BORN).await.unwrap().row.id;
+        let next = issue::create(&store, order(), BORN, by()).await.unwrap().row.id;
         post.refusing.set(true);
         store.keys().exposed(next, now).await.unwrap();
         turn(&mut notifier, now, &rules, &[], &post).await;
@@ -223,8 +228,8 @@ fn one_receiver_that_is_down_does_not_make_another_hear_twice() {
     let (half, rules) = (Half(Post::default()), rules());
     let store = folder.open(BORN);
     run(async {
-        let key = issue::create(&store, order(), BORN).await.unwrap().row.id;
-        store.keys().revoke(key, BORN, "left".to_owned()).await.unwrap();
+        let key = issue::create(&store, order(), BORN, by()).await.unwrap().row.id;
+        store.keys().revoke(key, BORN, "left".to_owned(), by()).await.unwrap();
         let mut notifier = Notifier::new(store.clone());
         for minute in 0..120 {
             turn(&mut notifier, BORN + minute * 60, &rules, &[], &half).await;
@@ -241,9 +246,9 @@ fn use_of_a_deprecated_key_is_told_once_an_hour_and_summed_up_the_next_day() {
     let (post, rules) = (Post::default(), Rules { sinks: rules().sinks[..1].to_vec(), docs: None });
     let store = folder.open(BORN);
     run(async {
-        let key = issue::create(&store, order(), BORN).await.unwrap().row.id;
+        let key = issue::create(&store, order(), BORN, by()).await.unwrap().row.id;
         let every = (MAX_ROTATE, 48 * HOUR);
-        issue::rotate(&store, key, Rotation::default(), None, every, BORN + HOUR).await.unwrap();
+        issue::rotate(&store, key, Rotation::default(), None, every, BORN + HOUR, by()).await.unwrap();
         let one = portcullis_store::keys::Use {
             key,
             day: BORN / DAY,
