@@ -11,6 +11,7 @@ pub mod model;
 pub mod param;
 pub mod response;
 pub mod schema;
+pub mod upload;
 pub mod violation;
 
 pub use model::{Compiled, Contract, Found, Operation, Terms, compile};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use portcullis_core::finding::Span;
+
 /// One violation. `rule` and `at` may be shown to the client; `private` is for the operator, and holds neither a
 /// value of the request nor anything secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct Violation {
     pub at: Place,
     /// Which part of the contract says so.
     pub private: String,
+    /// Where in the documents that stands, as far as it is one place.
+    pub declared: Option<Span>,
 }
 
 /// At most this many violations are reported together.
@@ -20,12 +24,22 @@ pub const MOST: usize = 20;
 impl Violation {
     /// At a place in a JSON body.
     pub fn pointer(rule: Rule, pointer: String, private: impl Into<String>) -> Self {
-        Self { rule, at: Place::Pointer(pointer), private: private.into() }
+        // Names of the client: each is cut and cleaned.
+        let pointer = pointer.split('/').map(shown).collect::<Vec<_>>().join("/");
+        Self { rule, at: Place::Pointer(pointer), private: private.into(), declared: None }
     }
 
     /// At a parameter.
     pub fn parameter(rule: Rule, name: &str, within: In, private: impl Into<String>) -> Self {
-        Self { rule, at: Place::Parameter { name: shown(name), within }, private: private.into() }
+        let at = Place::Parameter { name: shown(name), within };
+        Self { rule, at, private: private.into(), declared: None }
+    }
+
+    /// With the place in the documents that says so.
+    #[must_use]
+    pub fn declared(mut self, at: Span) -> Self {
+        self.declared = (at.line > 0).then_some(at);
+        self
     }
 }
 
@@ -130,6 +144,7 @@ rules! {
     UnknownParameter = "unknown-parameter", "is not part of the contract";
     DuplicateParameter = "duplicate-parameter", "is given more than once";
     TooMany = "too-many", "is one of too many";
+    MediaType = "media-type", "is not of a declared media type";
     Empty = "empty", "must not be empty";
 }
 

@@ -2,10 +2,12 @@
 
 pub mod admin;
 pub mod admit;
+pub mod coding;
 pub mod explain;
 pub mod gates;
 pub mod handler;
 pub mod live;
+pub mod outside;
 pub mod passage;
 pub mod problem_json;
 pub mod record;

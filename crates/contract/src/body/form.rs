@@ -1,9 +1,12 @@
 //! `application/x-www-form-urlencoded` bodies: split and decoded like a query, typed by schema and `encoding`,
 //! checked as one object, and written again (`contract.md`, section 11.4).
 
-use crate::json::{Builder, Kind, Node, Tape};
+use super::text::{self, TextRules};
+use crate::json::{Builder, Tape};
 use crate::model::{Parameter, Unknown};
 use crate::param::Value;
+use crate::param::encode::{self, Set};
+use crate::param::grammar::decode_lines;
 use crate::param::query::Names;
 use crate::param::read::{Wrong, form_pairs};
 use crate::schema::CompiledSchema;
@@ -18,17 +21,38 @@ pub struct Form {
     pub(crate) unknown: Unknown,
 }
 
-/// A form whose values were checked.
+/// A form whose values were typed.
 #[derive(Debug)]
 pub struct FormBody {
     tape: Tape,
     text: String,
+    violations: Vec<Violation>,
+    stripped: u16,
+}
+
+/// Why a form was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FormError {
+    /// `malformed-body`: not UTF-8, no pairs, or too many. The text holds nothing of the request.
+    Malformed(&'static str),
+    /// A field cannot be typed, or is not declared: at most 20.
+    Violations(Vec<Violation>),
 }
 
 impl FormBody {
     /// The form as one object, for rules that name a place in the body.
     pub fn tape(&self) -> &Tape {
         &self.tape
+    }
+
+    /// What the schema says against it: to be refused, or reported where the operation is being learnt.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// Pairs that were left out.
+    pub const fn stripped(&self) -> u16 {
+        self.stripped
     }
 
     /// The form written again: fields in the order of the document, items in the order received.
@@ -41,19 +65,28 @@ impl Form {
     /// Reads a form; `body` is complete and within its bounds.
     ///
     /// # Errors
-    /// Violations by pointer, at most 20.
-    pub fn read(&self, body: &[u8]) -> Result<FormBody, Vec<Violation>> {
-        let whole = |rule: Rule| vec![Violation::pointer(rule, String::new(), "the form")];
-        let text = std::str::from_utf8(body).map_err(|_| whole(Rule::Encoding))?;
-        let mut violations = Vec::new();
-        let mut values: Vec<(&Parameter, Value)> = Vec::new();
+    /// See [`FormError`].
+    pub fn read(&self, body: &[u8]) -> Result<FormBody, FormError> {
+        let text = std::str::from_utf8(body).map_err(|_| FormError::Malformed("form-not-utf-8"))?;
+        let (mut violations, mut values, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let mut stripped = 0u16;
         if !text.is_empty() {
-            let pairs = form_pairs(text, &self.names, |name| {
-                if self.unknown == Unknown::Reject && violations.len() < MOST {
-                    violations.push(Violation::pointer(Rule::UnknownProperty, pointer(name), "the form"));
+            let mut nobody = |name: &str, raw: &str| {
+                let wrong = match self.unknown {
+                    Unknown::Reject => Some(Rule::UnknownProperty),
+                    Unknown::Strip => {
+                        stripped = stripped.saturating_add(1);
+                        None
+                    }
+                    Unknown::Allow => self.pass(name, raw, &mut others).err(),
+                };
+                if let Some(rule) = wrong.filter(|_| violations.len() < MOST) {
+                    violations.push(Violation::pointer(rule, pointer(name), "the form"));
                 }
-            })
-            .map_err(whole)?;
+            };
+            let pairs = form_pairs(text, &self.names, &mut nobody).map_err(|rule| {
+                FormError::Malformed(if rule == Rule::TooMany { "too-many-pairs" } else { "form-syntax" })
+            })?;
             for (index, field) in self.fields.iter().enumerate() {
                 match field.in_pairs(index, &pairs) {
                     Ok(None) => {}
@@ -69,7 +102,7 @@ impl Form {
         }
         if !violations.is_empty() {
             violations.truncate(MOST);
-            return Err(violations);
+            return Err(FormError::Violations(violations));
         }
         let mut builder = Builder::new();
         builder.begin_object();
@@ -77,17 +110,39 @@ impl Form {
             builder.key(&field.name);
             build(&mut builder, value);
         }
-        builder.end();
-        let tape = builder.finish().map_err(|_| whole(Rule::Schema))?;
-        if !self.schema.is_valid(&tape) {
-            return Err(self.schema.violations(&tape));
+        for (name, value) in &others {
+            builder.key(name);
+            builder.string(value);
         }
+        builder.end();
+        let tape = builder.finish().map_err(|_| {
+            let twice = Violation::pointer(Rule::DuplicateParameter, String::new(), "the form");
+            FormError::Violations(vec![twice])
+        })?;
+        let violations = if self.schema.is_valid(&tape) { Vec::new() } else { self.schema.violations(&tape) };
         let mut out = String::with_capacity(text.len());
         let mut first = true;
         for (field, value) in &values {
             field.writing().pairs(&mut out, value, &mut first);
         }
-        Ok(FormBody { tape, text: out })
+        for (name, value) in &others {
+            if !std::mem::take(&mut first) {
+                out.push('&');
+            }
+            encode::push(&mut out, name, Set::Unreserved);
+            out.push('=');
+            encode::push(&mut out, value, Set::Unreserved);
+        }
+        Ok(FormBody { tape, text: out, violations, stripped })
+    }
+
+    /// An undeclared pair under the loosening: text, and no name that some reader folds into a declared one.
+    fn pass(&self, name: &str, raw: &str, others: &mut Vec<(String, String)>) -> Result<(), Rule> {
+        self.names.may_pass(name)?;
+        let value = decode_lines(raw)?;
+        text::check(&value, TextRules::default())?;
+        others.push((name.to_owned(), value.into_owned()));
+        Ok(())
     }
 }
 
@@ -95,7 +150,7 @@ fn pointer(name: &str) -> String {
     format!("/{}", crate::document::node::escape(&crate::violation::shown(name)))
 }
 
-fn build(builder: &mut Builder, value: &Value) {
+pub(super) fn build(builder: &mut Builder, value: &Value) {
     match value {
         Value::Scalar(scalar) => scalar.build(builder),
         Value::Array(items) => {
@@ -112,42 +167,11 @@ fn build(builder: &mut Builder, value: &Value) {
             builder.end();
         }
         Value::Json(text) => match crate::param::grammar::json(text) {
-            Ok(tape) => copy(builder, tape.root()),
+            Ok(tape) => super::multipart::copy(builder, tape.root()),
             // It was scanned when it was read.
             Err(_) => {
                 builder.null();
             }
         },
-    }
-}
-
-/// Recursion is as deep as a tape may be.
-fn copy(builder: &mut Builder, node: Node<'_>) {
-    match node.kind() {
-        Kind::Null => {
-            builder.null();
-        }
-        Kind::Bool => {
-            builder.bool(node.as_bool().unwrap_or(false));
-        }
-        Kind::Number => {
-            builder.number(node.number_text().unwrap_or("0"));
-        }
-        Kind::String => {
-            builder.string(node.as_str().unwrap_or(""));
-        }
-        Kind::Array => {
-            builder.begin_array();
-            node.items().for_each(|item| copy(builder, item));
-            builder.end();
-        }
-        Kind::Object => {
-            builder.begin_object();
-            for (name, member) in node.members() {
-                builder.key(name);
-                copy(builder, member);
-            }
-            builder.end();
-        }
     }
 }

@@ -14,4 +14,4 @@ pub use builder::{BuildError, Builder};
 pub use node::{Items, Members, Node};
 pub use scan::{Bounds, JsonError, JsonProblem, scan};
 pub use tape::{Kind, Tape};
-pub use write::{Keep, write, write_string};
+pub use write::{Keep, write, write_node, write_string};

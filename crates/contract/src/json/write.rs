@@ -1,5 +1,6 @@
 //! Writing a tape again.
 
+use super::node::Node;
 use super::tape::{Entry, KEY, Kind, TRUE, Tape};
 
 /// Entries of one tape that are not written: a member by its key's entry, an item by its own.
@@ -31,6 +32,12 @@ impl Keep {
         self.count
     }
 
+    /// Whether the value at `index` is left out, and not only what is below it.
+    pub fn leaves_out(&self, tape: &Tape, index: u32) -> bool {
+        let before = index.checked_sub(1).filter(|key| tape.entry(*key).has(KEY));
+        self.is_dropped(index) || before.is_some_and(|key| self.is_dropped(key))
+    }
+
     fn is_dropped(&self, at: u32) -> bool {
         self.dropped.get(at as usize / 64).is_some_and(|word| word & (1 << (at % 64)) != 0)
     }
@@ -45,10 +52,19 @@ pub fn write(tape: &Tape, keep: Option<&Keep>, out: &mut Vec<u8>) {
         return;
     }
     out.reserve(tape.text.len());
+    write_range(tape, 0, tape.entries.len() as u32, keep, out);
+}
+
+/// As [`write`], of one value of the tape.
+pub fn write_node(node: Node<'_>, keep: Option<&Keep>, out: &mut Vec<u8>) {
+    let end = node.index().saturating_add(node.weight());
+    write_range(node.tape(), node.index(), end, keep.filter(|keep| keep.count > 0), out);
+}
+
+fn write_range(tape: &Tape, start: u32, end: u32, keep: Option<&Keep>, out: &mut Vec<u8>) {
     // Open containers: where each ends, its closing byte, whether something was written in it.
     let mut open: Vec<(u32, u8, bool)> = Vec::with_capacity(16);
-    let mut at = 0;
-    let end = tape.entries.len() as u32;
+    let mut at = start;
     while at < end || !open.is_empty() {
         while let Some(&(until, close, _)) = open.last()
             && at >= until

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use super::keys::Kind;
+use super::multipart;
 use super::parameter::{Field, field};
 use super::reader::Reader;
 use super::terms::Unknown;
 use crate::body::form::Form;
+use crate::body::multipart::Multipart;
 use crate::body::{Family, MediaRange, MediaType};
 use crate::document::{Finding, Key, Node, Span};
 use crate::param::query::{Claim, Names};
 use crate::param::style::Style;
 use crate::schema::{CompiledSchema, Compiler};
+use crate::upload::UploadRules;
 use crate::violation::In;
 
 /// The body that an operation takes.
@@ -45,6 +48,10 @@ pub enum BodyPlan {
     NdJson(CompiledSchema),
     /// An urlencoded form.
     Form(Arc<Form>),
+    /// `multipart/form-data`.
+    Multipart(Arc<Multipart>),
+    /// One file.
+    Upload(Arc<UploadRules>),
     /// Text in UTF-8, checked as one string.
     Text(CompiledSchema),
     /// Any of JSON and text, as its real type says (`*/*`, `application/*`, `text/*`).
@@ -200,19 +207,32 @@ fn plan<'d>(
         MediaRange::Kind(kind) if matches!(&**kind, "application" | "text") => Family::Json,
         MediaRange::Kind(_) => Family::Opaque,
     };
-    if matches!(family, Family::Multipart | Family::Opaque | Family::JsonSeq | Family::EventStream) {
+    if is_upload(range) {
+        let none = Node { at: media.at, value: crate::document::Value::Null };
+        let schema = media.get("schema").unwrap_or(&none);
+        let schema = super::shape::target(reader.document.bundle(), schema);
+        if schema.get("type").is_some_and(|kind| kind.as_str() != Some("string")) {
+            let message = format!("a body of `{}` is bytes, and its schema says otherwise", key.text);
+            reader.error("media-opaque", key.at, message);
+            return None;
+        }
+        return super::upload::rules(reader, schema, std::slice::from_ref(range), operation, key.at)
+            .map(BodyPlan::Upload);
+    }
+    if matches!(family, Family::Opaque | Family::JsonSeq | Family::EventStream) {
         reader.findings.push(
             Finding::error("media-opaque", key.at, format!("a body of `{}` cannot be looked into", key.text))
                 .help("remove it, or loosen `opaque` for this operation in portcullis.yaml, with a reason and an end"),
         );
         return None;
     }
-    if let (Some((key, _)), false) = (media.entry("encoding"), family == Family::Form) {
+    let encoded = matches!(family, Family::Form | Family::Multipart);
+    if let (Some((key, _)), false) = (media.entry("encoding"), encoded) {
         reader.warning("keyword-idle", key.at, "`encoding` has a meaning for forms only");
     }
     let Some(schema) = media.get("schema") else {
         if family == Family::Text {
-            return compiled(reader, compiler.request(text_schema())).map(BodyPlan::Text);
+            return compiled(reader, compiler.request(any_text())).map(BodyPlan::Text);
         }
         let shapeless = reader.terms.shapeless.iter().any(|l| l.covers(operation));
         if shapeless {
@@ -224,6 +244,10 @@ fn plan<'d>(
         );
         return None;
     };
+    if family == Family::Multipart {
+        let made = multipart::multipart(reader, parts, media, schema, (operation, unknown));
+        return made.map(|multipart| BodyPlan::Multipart(Arc::new(multipart)));
+    }
     if family == Family::Form {
         return form(reader, parts, media, schema, unknown).map(|form| BodyPlan::Form(Arc::new(form)));
     }
@@ -236,8 +260,31 @@ fn plan<'d>(
     })
 }
 
+/// A body that is one file: the types of contract.md § 13.1, and bytes of which only that is said.
+fn is_upload(range: &MediaRange) -> bool {
+    match range {
+        MediaRange::Exact(media) => {
+            let named = [
+                "application/octet-stream",
+                "application/pdf",
+                "application/zip",
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+                "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+                "application/vnd.oasis.opendocument.text",
+                "application/vnd.oasis.opendocument.spreadsheet",
+                "application/vnd.oasis.opendocument.presentation",
+            ];
+            named.contains(&media.essence())
+                || (matches!(media.kind(), "image" | "audio" | "video") && !media.subtype().ends_with("+xml"))
+        }
+        MediaRange::Kind(kind) => matches!(&**kind, "image" | "audio" | "video"),
+        MediaRange::Any => false,
+    }
+}
+
 /// Text without a schema is a string.
-fn text_schema() -> &'static Node {
+pub(super) fn any_text() -> &'static Node {
     use std::sync::OnceLock;
     static SCHEMA: OnceLock<Node> = OnceLock::new();
     SCHEMA.get_or_init(|| {
@@ -250,7 +297,10 @@ fn text_schema() -> &'static Node {
     })
 }
 
-fn compiled(reader: &mut Reader<'_>, result: Result<CompiledSchema, Vec<Finding>>) -> Option<CompiledSchema> {
+pub(super) fn compiled(
+    reader: &mut Reader<'_>,
+    result: Result<CompiledSchema, Vec<Finding>>,
+) -> Option<CompiledSchema> {
     match result {
         Ok(schema) => Some(schema),
         Err(findings) => {
@@ -338,11 +388,12 @@ fn form_field<'d>(
     parsed.max_length = 256 << 10;
     // An empty field is what a browser sends for every empty input; the schema judges it.
     parsed.allow_empty = true;
+    parsed.lines = true;
     Some(parsed)
 }
 
 /// The properties of an object schema, through references and compositions.
-fn collect<'d>(
+pub(super) fn collect<'d>(
     bundle: &'d crate::document::Bundle,
     schema: &'d Node,
     depth: usize,

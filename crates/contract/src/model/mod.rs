@@ -7,6 +7,7 @@ mod coverage;
 mod extension;
 pub(crate) mod keys;
 mod media;
+mod multipart;
 mod operation;
 mod parameter;
 mod paths;
@@ -15,6 +16,7 @@ mod security;
 mod servers;
 mod shape;
 mod terms;
+mod upload;
 
 pub use contract::{Compiled, Contract, Found, compile};
 pub use coverage::{Entry, Section, coverage};

@@ -45,6 +45,8 @@ pub struct Parameter {
     pub(crate) guard: Option<Guard>,
     pub(crate) uuid: bool,
     pub(crate) uri: bool,
+    /// A field of a form: tabs and line ends are text like any other.
+    pub(crate) lines: bool,
     /// Of a path parameter: which variable of the template.
     pub(crate) slot: u16,
 }
@@ -239,6 +241,7 @@ pub(crate) fn field<'d>(
             bidi_controls: reader.terms.request.bidi_controls,
         },
         guard: bound.map(|maximum| Guard { minimum, maximum, over: pagination.over }),
+        lines: false,
         slot: 0,
     })
 }

@@ -108,7 +108,31 @@ pub(crate) fn narrowest(text: &str, types: Types) -> Option<Scalar> {
 /// # Errors
 /// [`Rule::Encoding`] for a bad escape or text that is not UTF-8, [`Rule::Characters`] for a control character.
 pub(crate) fn decode(raw: &str, plus_is_space: bool) -> Result<Cow<'_, str>, Rule> {
-    let text = if raw.bytes().any(|b| b == b'%' || (plus_is_space && b == b'+')) {
+    let text = unescape(raw, plus_is_space)?;
+    if has_control(&text, |_| false) { Err(Rule::Characters) } else { Ok(text) }
+}
+
+/// As [`decode`], for a field of a form, which may have tabs and several lines.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn decode_lines(raw: &str) -> Result<Cow<'_, str>, Rule> {
+    let text = unescape(raw, true)?;
+    if has_control(&text, is_line) { Err(Rule::Characters) } else { Ok(text) }
+}
+
+/// Tab, line feed, carriage return.
+pub(crate) fn is_line(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r')
+}
+
+fn has_control(text: &str, allowed: impl Fn(char) -> bool) -> bool {
+    text.bytes().any(|b| b < 0x20 || b == 0x7f || b == 0xc2)
+        && text.chars().any(|c| c.is_control() && !allowed(c))
+}
+
+fn unescape(raw: &str, plus_is_space: bool) -> Result<Cow<'_, str>, Rule> {
+    if raw.bytes().any(|b| b == b'%' || (plus_is_space && b == b'+')) {
         let mut out = Vec::with_capacity(raw.len());
         let mut bytes = raw.bytes();
         while let Some(byte) = bytes.next() {
@@ -122,14 +146,10 @@ pub(crate) fn decode(raw: &str, plus_is_space: bool) -> Result<Cow<'_, str>, Rul
                 byte => byte,
             });
         }
-        Cow::Owned(String::from_utf8(out).map_err(|_| Rule::Encoding)?)
+        Ok(Cow::Owned(String::from_utf8(out).map_err(|_| Rule::Encoding)?))
     } else {
-        Cow::Borrowed(raw)
-    };
-    if text.bytes().any(|b| b < 0x20 || b == 0x7f || b == 0xc2) && text.chars().any(char::is_control) {
-        return Err(Rule::Characters);
+        Ok(Cow::Borrowed(raw))
     }
-    Ok(text)
 }
 
 fn hex(byte: u8) -> Option<u8> {

@@ -217,12 +217,12 @@ impl Parameter {
     /// A value that stands in one text, still encoded.
     fn one_text(&self, raw: &str, plus: bool) -> Result<Value, Wrong> {
         if self.json {
-            return Ok(self.json_text(&decode(raw, plus)?)?);
+            return Ok(self.json_text(&self.decode(raw, plus)?)?);
         }
         let mut wrong = Wrong::Rule(Rule::Syntax);
         let name = self.encoded_name();
         if !self.shape.scalar.is_empty() {
-            match style::scalar(self.style, &name, raw).and_then(|text| self.one(decode(text, plus)?)) {
+            match style::scalar(self.style, &name, raw).and_then(|text| self.one(self.decode(text, plus)?)) {
                 // Several shapes: the first that validates.
                 Ok(value) if self.is_plain() || self.check.accepts(&value) => return Ok(value),
                 Ok(value) => wrong = Wrong::Schema(value),
@@ -240,7 +240,8 @@ impl Parameter {
         if self.shape.object.is_some() {
             let pairs = style::object(self.style, self.explode, &name, raw);
             match pairs.and_then(|pairs| {
-                let pairs = pairs.iter().map(|(name, value)| Ok((decode(self.trim(name), plus)?, *value)));
+                let pairs =
+                    pairs.iter().map(|(name, value)| Ok((self.decode(self.trim(name), plus)?, *value)));
                 self.members(pairs.collect::<Result<SmallVec<[_; 4]>, Rule>>()?, plus)
             }) {
                 Ok(value) => return Ok(value),
@@ -279,13 +280,40 @@ impl Parameter {
             && !self.shape.scalar.is_empty()
         {
             // One pair may be the scalar or an array of one: the first that validates.
-            if let Ok(value) = self.one(decode(raw, true)?)
+            if let Ok(value) = self.one(self.decode(raw, true)?)
                 && self.check.accepts(&value)
             {
                 return Ok(Some(value));
             }
         }
         Ok(Some(self.items(&raws, self.shape.array.unwrap_or(Types::ALL), true)?))
+    }
+
+    /// A value out of the parts of a multipart body that have this name: texts, not encoded, at least one.
+    pub(crate) fn in_parts(&self, texts: &[&str]) -> Result<Value, Rule> {
+        match (texts, self.shape.array) {
+            ([text], None) => self.one(Cow::Borrowed(text)),
+            (_, None) => Err(Rule::DuplicateParameter),
+            (_, Some(types)) => {
+                let texts: SmallVec<[Cow<'_, str>; 8]> =
+                    texts.iter().map(|text| Cow::Borrowed(*text)).collect();
+                if let ([text], false) = (texts.as_slice(), self.shape.scalar.is_empty())
+                    && let Ok(value) = self.one(text.clone())
+                    && self.check.accepts(&value)
+                {
+                    return Ok(value);
+                }
+                self.texts(&texts, types)
+            }
+        }
+    }
+
+    /// A header line that stands alone: of a part.
+    pub(crate) fn in_line(&self, text: &str) -> Result<Value, Wrong> {
+        let list = self.shape.array.is_some() || self.shape.object.is_some();
+        let value =
+            if list || self.json { self.one_text(text, false)? } else { self.one(Cow::Borrowed(text))? };
+        self.check(value)
     }
 
     /// A decoded scalar.
@@ -325,13 +353,17 @@ impl Parameter {
             // `c=`: no item, where the document lets it be empty.
             return if self.allow_empty { Ok(Value::Array(Vec::new())) } else { Err(Rule::Empty) };
         }
-        let mut narrow = Vec::with_capacity(raws.len());
-        let mut decoded = Vec::with_capacity(raws.len());
-        for raw in raws {
-            let text = decode(self.trim(raw), plus)?;
-            self.judge(&text)?;
-            narrow.push(grammar::narrowest(&text, types).ok_or(Rule::Type)?);
-            decoded.push(text);
+        let decoded: Result<SmallVec<[Cow<'_, str>; 8]>, Rule> =
+            raws.iter().map(|raw| self.decode(self.trim(raw), plus)).collect();
+        self.texts(&decoded?, types)
+    }
+
+    /// Items that are decoded.
+    fn texts(&self, decoded: &[Cow<'_, str>], types: Types) -> Result<Value, Rule> {
+        let mut narrow = Vec::with_capacity(decoded.len());
+        for text in decoded {
+            self.judge(text)?;
+            narrow.push(grammar::narrowest(text, types).ok_or(Rule::Type)?);
         }
         if types.has(ScalarKind::String) && narrow.iter().any(|item| item.kind != ScalarKind::String) {
             // Where text is allowed, `1` may be text: the first reading that validates.
@@ -359,7 +391,7 @@ impl Parameter {
             if members.iter().any(|(known, _)| **known == *name) {
                 return Err(Rule::DuplicateParameter);
             }
-            let text = decode(self.trim(raw), plus)?;
+            let text = self.decode(self.trim(raw), plus)?;
             self.judge(&text)?;
             let scalar = grammar::narrowest(&text, shape.types(&name)).ok_or(Rule::Type)?;
             members.push((name.into(), scalar));
@@ -399,6 +431,10 @@ impl Parameter {
         String::from_utf8(out).map(|text| Value::Json(text.into())).map_err(|_| Rule::Encoding)
     }
 
+    fn decode<'t>(&self, raw: &'t str, plus: bool) -> Result<Cow<'t, str>, Rule> {
+        if self.lines { grammar::decode_lines(raw) } else { decode(raw, plus) }
+    }
+
     /// Length, emptiness and characters of one decoded text.
     fn judge(&self, text: &str) -> Result<(), Rule> {
         if text.len() > self.max_length {
@@ -408,7 +444,7 @@ impl Parameter {
             return Err(Rule::Empty);
         }
         // Parameters hold no control at all, not even a tab or a line end.
-        if text.bytes().any(|b| b < 0x20) {
+        if !self.lines && text.bytes().any(|b| b < 0x20) {
             return Err(Rule::Characters);
         }
         if self.uri && self.text.markup == TextRule::Plain && !text::plain_scheme(text) {
@@ -473,7 +509,7 @@ impl Parameter {
 pub(crate) fn form_pairs<'b>(
     body: &'b str,
     names: &Names,
-    mut nobody: impl FnMut(&str),
+    mut nobody: impl FnMut(&str, &str),
 ) -> Result<PairList<'b>, Rule> {
     let mut owned = PairList::new();
     for (count, pair) in body.split('&').enumerate() {
@@ -490,7 +526,7 @@ pub(crate) fn form_pairs<'b>(
             Owner::Property(index, property) => {
                 owned.push((index, Some(Cow::Owned(property.to_owned())), raw))
             }
-            Owner::Nobody => nobody(&name),
+            Owner::Nobody => nobody(&name, raw),
         }
     }
     Ok(owned)

@@ -7,6 +7,7 @@ use super::refusal::{refuse, report_or_refuse, violated};
 use super::texts::{is_harmless, texts};
 use crate::passage::Passage;
 use bytes::Bytes;
+use portcullis_contract::body::form::FormError;
 use portcullis_contract::body::text::{self, TextRules};
 use portcullis_contract::json::{self, Bounds, JsonError, JsonProblem, Tape};
 use portcullis_contract::model::{BodyPlan, Operation, ReadOnly, Unknown};
@@ -69,11 +70,16 @@ fn check(
         }
         BodyPlan::Form(form) => match form.read(&bytes) {
             Ok(body) => {
+                if !body.violations().is_empty() {
+                    report_or_refuse(body.violations().to_vec(), matched, passage)?;
+                }
+                stripped(u32::from(body.stripped()), operation, passage);
                 texts(body.tape(), rules, matched, passage)?;
                 Ok(Judged::Form(body))
             }
+            Err(FormError::Malformed(reason)) => Err(refuse(passage, Code::MalformedBody, reason)),
             // A form that was not read cannot be written anew: no reporting here.
-            Err(violations) => Err(violated(&violations, passage)),
+            Err(FormError::Violations(violations)) => Err(violated(&violations, passage)),
         },
         BodyPlan::Text(schema) => {
             let body = std::str::from_utf8(&bytes)
@@ -88,7 +94,9 @@ fn check(
             }
             Ok(Judged::Text(bytes))
         }
-        BodyPlan::ByType(_) | BodyPlan::Opaque => Err(refuse(passage, Code::UnsupportedMediaType, "no-plan")),
+        BodyPlan::ByType(_) | BodyPlan::Opaque | BodyPlan::Multipart(_) | BodyPlan::Upload(_) => {
+            Err(refuse(passage, Code::UnsupportedMediaType, "no-plan"))
+        }
     }
 }
 
@@ -111,13 +119,18 @@ fn declared(tape: Tape, schema: &CompiledSchema, operation: &Operation, passage:
         return Declared { tape, keep: None };
     }
     let kept = schema.keep(&tape);
-    if kept.dropped > 0 {
-        // Counted and not named: what a client calls its members may be anything, a secret too.
-        passage.note(Gate::Intake, format!("stripped: {} members", kept.dropped), Some(operation.at));
-    }
+    stripped(kept.dropped, operation, passage);
     Declared { tape, keep: kept.keep }
 }
 
-fn bounds(operation: &Operation) -> Bounds {
+/// Counted and not named: what a client calls its members may be anything, a secret too.
+pub(super) fn stripped(count: u32, operation: &Operation, passage: &Passage) {
+    if count > 0 {
+        passage.seen().stripped += count;
+        passage.note(Gate::Intake, format!("stripped: {count} members"), Some(operation.at));
+    }
+}
+
+pub(super) fn bounds(operation: &Operation) -> Bounds {
     Bounds { depth: operation.request.max_depth, values: operation.request.max_values, ..Bounds::default() }
 }

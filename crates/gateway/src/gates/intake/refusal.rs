@@ -2,6 +2,7 @@
 
 use super::super::route::Matched;
 use crate::passage::Passage;
+use portcullis_contract::model::Errors;
 use portcullis_contract::violation::{In, Place, Rule, Violation};
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
@@ -14,12 +15,25 @@ pub(super) fn report_or_refuse(
     passage: &Passage,
 ) -> Result<(), Stop> {
     let body_only = violations.iter().all(|v| matches!(v.at, Place::Pointer(_)));
-    if matched.policy().report_only && body_only {
-        passage.note(Gate::Intake, "violations reported, not refused", Some(matched.operation().at));
-        passage.seen().reported = true;
-        return Ok(());
+    if !(matched.policy().report_only && body_only) {
+        return Err(violated(&violations, passage));
     }
-    Err(violated(&violations, passage))
+    let mut told: Vec<Rule> = Vec::new();
+    for violation in &violations {
+        let rule = violation.rule;
+        if told.contains(&rule) {
+            continue;
+        }
+        told.push(rule);
+        // Each rule once, with the line of the contract that says so.
+        let at = violation.declared.or(Some(matched.operation().at));
+        passage.note(Gate::Intake, format!("reported, not refused: {}", rule.code()), at);
+        let mut seen = passage.seen();
+        if !seen.reported.contains(&rule.code()) {
+            seen.reported.push(rule.code());
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn violated(violations: &[Violation], passage: &Passage) -> Stop {
@@ -34,6 +48,14 @@ pub(super) fn violated(violations: &[Violation], passage: &Passage) -> Stop {
         Some(Violation { rule: Rule::DuplicateParameter, .. }) => Code::DuplicateParameter,
         Some(_) => Code::InvalidParameter,
     };
+    {
+        let mut seen = passage.seen();
+        for violation in violations {
+            if !seen.violations.contains(&violation.rule.code()) {
+                seen.violations.push(violation.rule.code());
+            }
+        }
+    }
     let errors = violations
         .iter()
         .take(20)
@@ -46,7 +68,17 @@ pub(super) fn violated(violations: &[Violation], passage: &Passage) -> Stop {
         })
         .collect();
     let reason = violations.first().map_or("schema", |v| v.rule.code());
-    Stop::from(note(passage, code, reason).errors(errors))
+    let mut refusal = note(passage, code, reason).errors(errors);
+    if let Some(terms) = passage.operation().map(|operation| operation.response) {
+        // § 14: whoever has not said who they are learns nothing about the contract.
+        if terms.errors == Errors::None && !passage.read().knows_caller() {
+            refusal.errors = Vec::new();
+        }
+        if code == Code::SchemaViolation {
+            refusal.status = Some(terms.violation_status);
+        }
+    }
+    refusal.into()
 }
 
 pub(super) fn note(passage: &Passage, code: Code, reason: &'static str) -> Refusal {
