@@ -1,6 +1,7 @@
 //! The vocabulary of Portcullis: what every other crate speaks in, and nothing that does I/O.
 
 pub mod caller;
+pub mod dn;
 pub mod finding;
 pub mod head;
 pub mod id;

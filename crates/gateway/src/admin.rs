@@ -1,10 +1,17 @@
 //! The admin listener: liveness, readiness, metrics, published keys. Loopback, or behind client certificates.
 
+use crate::passage::Passage;
 use crate::services::Services;
 use crate::wire::{OutBody, Raw};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Response, StatusCode};
+use portcullis_core::problem::Code;
+use portcullis_core::verdict::{Refusal, Stop};
 use portcullis_telemetry::metrics::Metrics;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A node whose clock is further from the store's, in microseconds, judges times that nobody means (callers.md).
+const CLOCK_OFF_US: u64 = 30_000_000;
 
 /// Answers a request on a listener that does not serve APIs.
 pub fn answer(raw: &Raw, services: &Services) -> Response<OutBody> {
@@ -41,6 +48,12 @@ pub fn answer(raw: &Raw, services: &Services) -> Response<OutBody> {
     }
 }
 
+/// The admin API answers nobody where nothing proves who administers: closed, and never open.
+pub fn closed(passage: &Passage) -> Option<Stop> {
+    let nobody = passage.hosts().any.is_empty();
+    nobody.then(|| Refusal::new(Code::AdministrationClosed, "no-administrators").into())
+}
+
 /// Ready: not draining, every upstream has a server that may be asked, and the issuers' keys are there.
 fn ready(services: &Services) -> Response<OutBody> {
     let mut missing: Vec<String> = Vec::new();
@@ -53,6 +66,9 @@ fn ready(services: &Services) -> Response<OutBody> {
     }
     for keys in live.key_sets().filter(|k| k.epoch() == 0) {
         missing.push(format!("keys of issuer {}", keys.name()));
+    }
+    if services.shared.clock_off.load(Relaxed).unsigned_abs() > CLOCK_OFF_US {
+        missing.push("the clock differs from the store's".to_owned());
     }
     if missing.is_empty() {
         return text(StatusCode::OK, "ready\n");

@@ -25,5 +25,5 @@ pub async fn admit(raw: Raw, connection: &Connection<'_>, payload: Payload, pass
     let (input, caller) = intake::read(&permit, caller, &head, payload, &matched, passage, services).await?; // no permit, no body; the signed digest holds
     let permit  = authorize::object(permit, &caller, &input, &matched, passage)?;          // whose object
     let reply   = forward::send(permit, head, input, &caller, &matched, passage, services).await?; // consumes the proof
-    release::filter(reply, &caller, &matched, passage).await                               // allow-list, headers
+    release::filter(reply, &caller, &matched, passage, services).await                     // allow-list, headers
 }

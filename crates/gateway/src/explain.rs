@@ -46,6 +46,7 @@ pub async fn explain(asked: Asked, services: &Services) -> Explained {
         peer: asked.from,
         how: How::Peer,
         scheme,
+        listener: "",
         sni: None,
         public_port: None,
         websocket: false,

@@ -1,9 +1,13 @@
 //! One worker's handler: from a request off the wire to its answer, and the line in the log.
 
 use crate::admin;
+use crate::administer::{self, administer};
 use crate::admit::admit;
+use crate::events::{self, Event};
 use crate::gates::canonical::Connection;
 use crate::gates::intake::Payload;
+use crate::gates::release::Released;
+use crate::outside;
 use crate::passage::Passage;
 use crate::record::{self, Arrived};
 use crate::respond::{self, To};
@@ -13,8 +17,9 @@ use crate::wire::{Handler, Handshake, OutBody, Raw, Refused};
 use http::{Method, Response, Version};
 use portcullis_core::head::Scheme;
 use portcullis_core::id::RequestId;
+use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
-use portcullis_core::verdict::{Refusal, Stop};
+use portcullis_core::verdict::{Answer, Refusal, Stop};
 use portcullis_plan::api::Exchange;
 use portcullis_plan::listen::Serve;
 use std::rc::Rc;
@@ -36,12 +41,22 @@ impl Worker {
     }
 }
 
+/// What came of a request that nothing stopped.
+enum Done {
+    /// The upstream's answer, judged.
+    Released(Released),
+    /// The admin API's.
+    Answered(Answer),
+}
+
 impl Handler for Worker {
     async fn call(&self, raw: Raw) -> Response<OutBody> {
-        if !raw.listener.serve.contains(&Serve::Apis) {
+        let admin = raw.listener.serve.contains(&Serve::Admin);
+        if admin && !administer::is_for(raw.parts.uri.path()) {
             return admin::answer(&raw, &self.services);
         }
         let passage = self.passage(raw.handshake.clone());
+        let passage = if admin { passage.administrative() } else { passage };
         let arrived = Arrived::new(&raw, &self.services);
         let mut to = To {
             scheme: if raw.peer.tls { Scheme::Https } else { Scheme::Http },
@@ -49,23 +64,53 @@ impl Handler for Worker {
             http1: raw.parts.version < Version::HTTP_2,
             grpc: false,
         };
+        let ours = if admin {
+            admin::closed(&passage)
+        } else {
+            outside::answer(&raw, &passage, &self.services)
+        };
+        if let Some(stop) = ours {
+            passage.seen().client = Some((raw.peer.address(), "peer"));
+            let response = respond::stopped(stop, &passage, to);
+            return record::finish(response, passage, arrived, &self.services);
+        }
         let Raw { parts, body, peer, handshake, listener, upgrade, .. } = raw;
         let connection = Connection::new(&peer, &handshake, &listener, upgrade.is_some(), !body.is_empty());
         let offer = upgrade.and_then(|upgrade| Offer::read(&parts.headers, upgrade).ok());
-        let outcome =
-            admit(parts, &connection, Payload { body, upgrade: offer }, &passage, &self.services).await;
+        let payload = Payload { body, upgrade: offer };
+        let outcome = if admin {
+            administer(parts, &connection, payload, &passage, &self.services).await.map(Done::Answered)
+        } else {
+            admit(parts, &connection, payload, &passage, &self.services).await.map(Done::Released)
+        };
         if let Some((key, place)) = passage.seen().exposed.take() {
             self.services.shared.keys.found_exposed(key, place);
         }
         let response = match outcome {
-            Ok(released) => released.into_response(&passage),
+            Ok(Done::Released(released)) => released.into_response(&passage),
+            Ok(Done::Answered(answer)) => respond::stopped(answer.into(), &passage, to),
             Err(stop) => {
+                if matches!(&stop, Stop::Refusal(refusal) if refusal.code == Code::SecretInUrl) {
+                    events::tell(Event::SecretInUrl, None, &passage, &self.services);
+                }
                 to.grpc =
                     passage.matched().is_some_and(|(_, operation)| operation.exchange == Exchange::Grpc);
                 respond::stopped(stop, &passage, to)
             }
         };
         record::finish(response, passage, arrived, &self.services)
+    }
+
+    fn shaken(&self, handshake: Option<&Handshake>) {
+        let metrics = &self.services.shared.metrics;
+        match handshake {
+            None => metrics.handshake("none", "none", "failed"),
+            Some(done) => metrics.handshake(
+                tls_word(done.version),
+                done.group.unwrap_or("none"),
+                "done",
+            ),
+        }
     }
 
     fn refuse(&self, refused: Refused) -> Response<OutBody> {
@@ -83,4 +128,8 @@ impl Handler for Worker {
         let response = respond::stopped(stop, &passage, to);
         record::finish(response, passage, arrived, &self.services)
     }
+}
+
+fn tls_word(version: Option<&'static str>) -> &'static str {
+    version.map_or("none", |version| version.strip_prefix("TLSv").unwrap_or(version))
 }

@@ -1,5 +1,7 @@
 //! What is in force: a plan and what was made for it, swapped as one.
 
+use crate::gates::identify::Cache;
+use crate::wire::ClientCert;
 use crate::wire::upstream::Upstream;
 use portcullis_contract::model::Operation;
 use portcullis_core::time::Now;
@@ -11,6 +13,7 @@ use portcullis_telemetry::line::PlanMark;
 use portcullis_telemetry::metrics::{Metrics, RouteId};
 use portcullis_vault::introspection::{ClientAuth, Introspector};
 use portcullis_vault::jwks::{IssuerKeys, Source};
+use std::cell::{RefCell, RefMut};
 use std::hash::BuildHasher as _;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -171,48 +174,59 @@ fn key_policy(plan: &Plan, index: usize, issuer: &Issuer) -> KeyPolicy {
 
 /// What one request reads: cheap to clone within a worker thread, no shared counter touched.
 #[derive(Clone)]
-#[expect(clippy::redundant_allocation, reason = "a clone must not touch the counter that all threads share")]
-pub struct InForce(Rc<Arc<Live>>);
+pub struct InForce(Rc<OfWorker>);
+
+/// A load as one worker has it: a clone does not touch the counter that all threads share.
+struct OfWorker {
+    live: Arc<Live>,
+    /// Certificates that a proxy told of, as this load judges them.
+    certificates: RefCell<Cache<ClientCert>>,
+}
 
 impl InForce {
     /// Of one load.
     pub fn new(live: Arc<Live>) -> Self {
-        Self(Rc::new(live))
+        Self(Rc::new(OfWorker { live, certificates: RefCell::default() }))
+    }
+
+    /// Certificates that a proxy told of and that this load has judged, by what was told.
+    pub(crate) fn certificates(&self) -> RefMut<'_, Cache<ClientCert>> {
+        self.0.certificates.borrow_mut()
     }
 
     /// Whether this is that load.
     pub fn is(&self, live: &Arc<Live>) -> bool {
-        Arc::ptr_eq(&self.0, live)
+        Arc::ptr_eq(&self.0.live, live)
     }
 
     /// How an operation is named in logs and metrics.
     pub fn route(&self, (api, operation): (u16, u32)) -> Option<&RouteMark> {
-        self.0.routes.get(usize::from(api))?.get(usize::try_from(operation).ok()?)
+        self.0.live.routes.get(usize::from(api))?.get(usize::try_from(operation).ok()?)
     }
 
     /// For the log line.
     pub fn mark(&self) -> Arc<PlanMark> {
-        self.0.mark.clone()
+        self.0.live.mark.clone()
     }
 
     /// Keeps clients from choosing JSON names that collide.
     pub fn hash_key(&self) -> [u64; 2] {
-        self.0.hash_key
+        self.0.live.hash_key
     }
 
     /// An upstream of the plan.
     pub fn upstream(&self, index: usize) -> Option<&Arc<Upstream>> {
-        self.0.upstreams.get(index)
+        self.0.live.upstreams.get(index)
     }
 
     /// An introspection end point of the plan.
     pub fn introspector(&self, index: usize) -> Option<&Arc<Introspector>> {
-        self.0.introspectors.get(index)
+        self.0.live.introspectors.get(index)
     }
 
     /// The key set of an issuer of the plan.
     pub fn issuer(&self, index: usize) -> Option<(&Issuer, &Arc<IssuerKeys>)> {
-        self.0.plan.issuers.get(index).zip(self.0.issuers.get(index))
+        self.0.live.plan.issuers.get(index).zip(self.0.live.issuers.get(index))
     }
 }
 
@@ -220,6 +234,6 @@ impl Deref for InForce {
     type Target = Plan;
 
     fn deref(&self) -> &Plan {
-        &self.0.plan
+        &self.0.live.plan
     }
 }

@@ -1,7 +1,7 @@
 //! What travels with a request: id, time, plan, and what was seen on the way.
 
 use crate::live::InForce;
-use crate::wire::Handshake;
+use crate::wire::{ClientCert, Handshake};
 use portcullis_core::caller::{Caller, KeyRef, Kind};
 use portcullis_core::finding::Span;
 use portcullis_core::id::RequestId;
@@ -11,6 +11,7 @@ use portcullis_core::time::Now;
 use portcullis_core::trail::{Gate, Trail};
 use portcullis_jose::message::Received;
 use portcullis_limits::Decision;
+use portcullis_plan::HostTable;
 use portcullis_plan::api::{Api, Operation};
 use portcullis_vault::api_keys::Place;
 use smallvec::SmallVec;
@@ -30,7 +31,9 @@ pub struct Passage {
     pub plan: InForce,
     /// The TLS handshake's facts.
     pub handshake: Rc<Handshake>,
+    administrative: bool,
     received: OnceCell<Sealed>,
+    told: OnceCell<Option<Rc<ClientCert>>>,
     trail: RefCell<Trail>,
     seen: RefCell<Seen>,
 }
@@ -73,12 +76,27 @@ pub struct Seen {
     pub upstream_us: Option<u64>,
     /// Bytes of the request's body.
     pub request_bytes: u64,
-    /// Violations were reported and let through.
-    pub reported: bool,
+    /// Rules of the contract that the request broke, each once.
+    pub violations: SmallVec<[&'static str; 4]>,
+    /// Rules that it broke and that were only reported (loosening `report`), each once.
+    pub reported: SmallVec<[&'static str; 4]>,
+    /// Rules of the contract that the answer broke, each once.
+    pub response_violations: SmallVec<[&'static str; 4]>,
+    /// How many undeclared members of the request were left out.
+    pub stripped: u32,
+    /// The operation is declared, and closed.
+    pub closed: Option<(u16, u32)>,
     /// How many response fields were dropped.
     pub dropped_fields: u32,
     /// Problem and private reason, when it was refused.
     pub problem: Option<(Code, Cow<'static, str>)>,
+}
+
+impl Seen {
+    /// Whether somebody proved who they are.
+    pub fn knows_caller(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.kind != Kind::Anonymous)
+    }
 }
 
 /// What of the caller may be logged.
@@ -104,10 +122,23 @@ impl Passage {
             now,
             plan,
             handshake,
+            administrative: false,
             received: OnceCell::new(),
+            told: OnceCell::new(),
             trail: RefCell::new(Trail::new()),
             seen: RefCell::new(Seen::default()),
         }
+    }
+
+    /// On an admin listener: the admin API alone answers there, and nowhere else.
+    #[must_use]
+    pub fn administrative(self) -> Self {
+        Self { administrative: true, ..self }
+    }
+
+    /// What answers on the listener.
+    pub(crate) fn hosts(&self) -> &HostTable {
+        if self.administrative { &self.plan.administration } else { &self.plan.hosts }
     }
 
     /// Keeps the request as received; `canonical` alone does, and only for a request that carries a proof over it.
@@ -119,6 +150,17 @@ impl Passage {
     /// What proofs over the request are compared with, if it carries one.
     pub(crate) fn sealed(&self) -> Option<&Sealed> {
         self.received.get()
+    }
+
+    /// What a trusted proxy tells of the client's certificate; from then on the handshake's is that of the proxy, and says
+    /// nothing of the client. `canonical` alone calls this.
+    pub(crate) fn certify(&self, told: Option<Rc<ClientCert>>) {
+        let _ = self.told.set(told);
+    }
+
+    /// The client's certificate.
+    pub(crate) fn certificate(&self) -> Option<&Rc<ClientCert>> {
+        self.told.get().unwrap_or(&self.handshake.client_cert).as_ref()
     }
 
     /// Appends a decision.
@@ -153,11 +195,15 @@ impl Passage {
         Some((api, api.operations.get(usize::try_from(operation).ok()?)?))
     }
 
+    /// The operation as the document declares it, once routed.
+    pub fn operation(&self) -> Option<&portcullis_contract::Operation> {
+        let (api, operation) = self.seen.borrow().matched?;
+        self.plan.api(api)?.contract.operations().get(usize::try_from(operation).ok()?)
+    }
+
     /// Where the operation stands in its document, once routed.
     pub fn operation_at(&self) -> Option<Span> {
-        let (api, operation) = self.seen.borrow().matched?;
-        let operations = self.plan.api(api)?.contract.operations();
-        Some(operations.get(usize::try_from(operation).ok()?)?.at)
+        self.operation().map(|operation| operation.at)
     }
 
     /// Writes down who calls.

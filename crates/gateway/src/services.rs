@@ -2,6 +2,7 @@
 
 use crate::gates::identify::{Cache, Verified, Verifiers};
 use crate::live::{InForce, Live};
+use crate::spool::Spool;
 use crate::wire::Handle;
 use crate::wire::upstream::Pool;
 use arc_swap::ArcSwap;
@@ -25,6 +26,10 @@ use std::time::Instant;
 pub struct Shared {
     /// What is in force.
     pub live: ArcSwap<Live>,
+    /// Rises after another plan was put in force: for what lasts longer than a request.
+    pub reloads: tokio::sync::watch::Sender<u64>,
+    /// By how much the clock differs from the store's, in microseconds, as it was last compared.
+    pub clock_off: std::sync::atomic::AtomicI64,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The origin of the clock that never goes back or jumps; all threads share it.
@@ -55,6 +60,8 @@ pub struct Shared {
     pub revoked: Arc<Revoked>,
     /// Makes the nonces of DPoP proofs (RFC 9449 § 8).
     pub dpop_nonce: MacKey,
+    /// How much of what clients send waits on the disk.
+    pub spool: Arc<Spool>,
 }
 
 impl Shared {

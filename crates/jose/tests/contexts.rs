@@ -4,7 +4,7 @@ mod common;
 
 use common::{KEYS, NOW, SET, with};
 use portcullis_jose::alg::Algorithms;
-use portcullis_jose::jwt::{self, AssertionPolicy, IdTokenPolicy, LogoutPolicy};
+use portcullis_jose::jwt::{self, AssertionPolicy, IdTokenPolicy, LogoutPolicy, Policy};
 use portcullis_jose::reason::Reason;
 use serde_json::{Value, json};
 
@@ -236,4 +236,85 @@ fn an_assertion_for_somebody_else() {
     assert_eq!(assertion(json!({"exp": null})), Some(Reason::ClaimExp));
     assert_eq!(assertion(json!({"iat": NOW + 31})), Some(Reason::ClaimIat));
     assert_eq!(assertion(json!({"jti": null})), Some(Reason::ClaimJti));
+}
+
+// ---- identity for upstreams -------------------------------------------------------------------
+
+mod identity {
+    use super::*;
+    use common::{Signer, key_set};
+    use jwt::{Carried, IdentityPolicy};
+    use portcullis_jose::b64u;
+    use portcullis_jose::jwk::KeySet;
+    use std::sync::LazyLock;
+
+    static GATE: LazyLock<Signer> = LazyLock::new(Signer::ed25519);
+    static PUBLISHED: LazyLock<KeySet> = LazyLock::new(|| key_set(&[GATE.named("gate-1")]));
+    const HERE: Carried<'static> =
+        Carried { method: "POST", authority: "shop.internal:8443", target: "/v1/orders?dry=1" };
+    const POLICY: IdentityPolicy<'static> =
+        IdentityPolicy { issuer: "portcullis", audience: "shop", skew: 30 };
+
+    fn req(carried: Carried<'_>) -> String {
+        let text = [carried.method, carried.authority, carried.target].join("\n");
+        b64u::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
+    }
+
+    fn told() -> Value {
+        json!({
+            "iss": "portcullis", "aud": "shop", "iat": NOW, "exp": NOW + 30, "jti": "r-1", "sub": "ann",
+            "act": "createOrder", "req": req(HERE)
+        })
+    }
+
+    fn judge(header: Value, changes: Value, carried: Carried<'_>) -> Result<String, Reason> {
+        let header = with(json!({"alg": "EdDSA", "typ": "portcullis-id+jwt", "kid": "gate-1"}), header);
+        let token = GATE.token(&header, &with(told(), changes));
+        let claims = jwt::identity(NOW, &POLICY, &PUBLISHED, carried, &token)?;
+        Ok(claims.subject().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn an_identity_is_of_this_gate_for_this_upstream_and_this_request() {
+        assert_eq!(judge(json!({}), json!({}), HERE), Ok("ann".to_owned()));
+        for other in [
+            Carried { method: "PUT", ..HERE },
+            Carried { authority: "shop.internal", ..HERE },
+            Carried { target: "/v1/orders", ..HERE },
+            Carried { method: "POST\nshop.internal:8443", authority: "/v1/orders?dry=1", target: "" },
+        ] {
+            assert_eq!(judge(json!({}), json!({}), other), Err(Reason::Binding), "{other:?}");
+        }
+        for (changes, reason) in [
+            (json!({"iss": "somebody"}), Reason::Issuer),
+            (json!({"aud": "bank"}), Reason::ClaimAud),
+            (json!({"aud": ["shop", "bank"]}), Reason::ClaimAud),
+            (json!({"req": null}), Reason::Binding),
+            (json!({"req": 7}), Reason::Binding),
+            (json!({"exp": NOW + 120}), Reason::Lifetime),
+            (json!({"iat": NOW - 120, "exp": NOW - 90}), Reason::Expired),
+            (json!({"iat": null}), Reason::ClaimIat),
+            (json!({"jti": null}), Reason::ClaimJti),
+        ] {
+            assert_eq!(judge(json!({}), changes.clone(), HERE), Err(reason), "{changes}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_no_other_token_and_no_other_token_is_one() {
+        for typ in [json!("JWT"), json!("at+jwt"), json!("dpop+jwt"), Value::Null] {
+            let refused = judge(json!({"typ": typ}), json!({}), HERE);
+            assert!(matches!(refused, Err(Reason::TypNotAccepted(_))), "{typ}");
+        }
+        let access = Policy { algorithms: Algorithms::ALL, ..Policy::new("portcullis", ["shop".to_owned()]) };
+        let header = json!({"alg": "EdDSA", "typ": "portcullis-id+jwt", "kid": "gate-1"});
+        let token = GATE.token(&header, &told());
+        let refused = jwt::access_token(NOW, &access, &PUBLISHED, &token).err();
+        assert!(matches!(refused, Some(Reason::TypNotAccepted(_))), "{refused:?}");
+        // A key of another kind in the set signs nothing here.
+        let set = key_set(&[KEYS.ec.named("gate-1")]);
+        let header = json!({"alg": "ES256", "typ": "portcullis-id+jwt", "kid": "gate-1"});
+        let token = KEYS.ec.token(&header, &told());
+        assert_eq!(jwt::identity(NOW, &POLICY, &set, HERE, &token).err(), Some(Reason::HeaderAlg));
+    }
 }

@@ -1,5 +1,6 @@
 //! Who may call: issuers, authenticators, alternatives (callers.md §§ 4–8, 15, 19).
 
+use portcullis_core::dn::Dn;
 use portcullis_core::finding::Span;
 use portcullis_jose::jwt;
 use std::path::PathBuf;
@@ -208,6 +209,8 @@ pub enum MtlsName {
     Uri(Box<str>),
     /// DNS SAN.
     Dns(Box<str>),
+    /// The whole subject.
+    Subject(Dn),
     /// SHA-256 of the DER certificate, base64url.
     Thumbprint(Box<str>),
 }

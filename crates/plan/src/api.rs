@@ -13,8 +13,12 @@ pub struct Api {
     pub name: Arc<str>,
     /// The compiled document.
     pub contract: Contract,
+    /// How bodies arrive.
+    pub bodies: Bodies,
     /// Policy of each operation, by the contract's operation index.
     pub operations: Vec<Operation>,
+    /// The one tenant that the API is for: callers of another are refused.
+    pub tenant: Option<Arc<str>>,
     /// Index into `Plan::upstreams`.
     pub upstream: usize,
     /// Path of the upstream's base URL, without a trailing slash.
@@ -31,6 +35,21 @@ pub struct Api {
     pub identity: Option<IdentityHeader>,
     /// Where it is configured.
     pub at: Span,
+}
+
+/// How bodies of requests arrive (contract.md § 11.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bodies {
+    /// Whether gzip is undone.
+    pub gzip: bool,
+    /// Whether Brotli is undone.
+    pub brotli: bool,
+    /// Whether Zstandard is undone.
+    pub zstd: bool,
+    /// Bytes that one coded byte may become, once 64 KiB have come out.
+    pub max_ratio: u32,
+    /// Where files wait until they are judged.
+    pub spool: Arc<std::path::Path>,
 }
 
 /// `x-portcullis: principal`: which claims name the caller. JSON pointers.
@@ -80,6 +99,8 @@ pub struct Operation {
     pub declared_headers: Vec<http::HeaderName>,
     /// Largest body in bytes.
     pub max_bytes: u64,
+    /// Largest body with files in it.
+    pub upload_bytes: u64,
     /// Smallest arrival rate and longest arrival of a body.
     pub arrival_s: u32,
     /// Violations are reported and let through (loosening `report`).

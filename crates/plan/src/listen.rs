@@ -14,6 +14,8 @@ pub struct Listener {
     pub name: String,
     /// Address and port; port 0 takes a free one.
     pub address: SocketAddr,
+    /// In place of the address: a socket that the service manager has opened, by its name.
+    pub inherited: Option<String>,
     /// What answers here.
     pub serve: Vec<Serve>,
     /// TLS, or plaintext when absent.
@@ -24,8 +26,15 @@ pub struct Listener {
     pub proxy_protocol: Option<Vec<IpNet>>,
     /// HTTP/2 with prior knowledge on a plaintext listener (loopback only).
     pub h2c: bool,
+    /// HTTP/1.0 is answered, without keep-alive and without chunks (loosening `http_1_0`).
+    pub http_1_0: bool,
+    /// `GET /.well-known/portcullis/pins` is answered.
+    pub publish_pins: bool,
     /// Extended CONNECT (RFC 8441): only where an operation declares a WebSocket.
     pub extended_connect: bool,
+    /// The rules for certificates that a trusted proxy tells of by `Client-Cert` (RFC 9440); the header is read under no
+    /// other.
+    pub client_cert_from_proxy: Option<Clients>,
     /// The bounds of this listener's connections.
     pub bounds: Bounds,
 }
@@ -50,8 +59,10 @@ pub enum Serve {
 /// TLS of one listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
-    /// Certificates, chosen by SNI; never empty.
+    /// Certificates, chosen by SNI; empty only where ACME brings them.
     pub certificates: Vec<Certificate>,
+    /// Certificates that are asked for while the program runs.
+    pub acme: Option<Acme>,
     /// The oldest version spoken.
     pub min: TlsVersion,
     /// Client certificates, when they are asked for.
@@ -78,6 +89,50 @@ pub struct Certificate {
     /// The chain, leaf first.
     pub chain: Vec<u8>,
     /// The private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: Secret<Vec<u8>>,
+}
+
+/// One certificate by ACME (RFC 8555).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acme {
+    /// URL of the server's directory.
+    pub directory: String,
+    /// Whose certificates the server may show, PEM; the public authorities when absent.
+    pub ca: Option<Vec<u8>>,
+    /// Names of the certificate: lower case, sorted, no wildcards, never empty.
+    pub hosts: Vec<String>,
+    /// `mailto:` URLs.
+    pub contact: Vec<String>,
+    /// How the names are proved.
+    pub challenge: AcmeChallenge,
+    /// A renewed certificate keeps its key, so that a pin outlives it.
+    pub reuse_key: bool,
+    /// The account at the CA that the ACME account is bound to (RFC 8555 § 7.3.4).
+    pub external_account: Option<ExternalAccount>,
+}
+
+impl Acme {
+    /// What the certificate is called in the store: the same words are the same certificate.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.directory, self.hosts.join(","))
+    }
+}
+
+/// How names are proved to an ACME server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    /// In the TLS handshake of the listener itself (RFC 8737).
+    TlsAlpn01,
+    /// On a plaintext listener with `serve: [acme]` (RFC 8555 § 8.3).
+    Http01,
+}
+
+/// An account at the CA.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExternalAccount {
+    /// Its name.
+    pub kid: String,
+    /// The key that the CA gave, decoded.
     pub key: Secret<Vec<u8>>,
 }
 
@@ -110,12 +165,16 @@ impl Listener {
         Self {
             name: name.to_owned(),
             address,
+            inherited: None,
             serve,
             tls: None,
             public_port: None,
             proxy_protocol: None,
             h2c: false,
+            http_1_0: false,
+            publish_pins: false,
             extended_connect: false,
+            client_cert_from_proxy: None,
             bounds: Bounds::default(),
         }
     }

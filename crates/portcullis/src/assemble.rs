@@ -1,12 +1,14 @@
 //! The only place where parts are wired: configuration → plan → services → listeners.
 
 use crate::beside::{self, Beside};
+use crate::certificates;
 use portcullis_config::{Date, Given, Outcome};
 use portcullis_core::time::{Clock, Now, SystemClock};
 use portcullis_egress::Door;
 use portcullis_gateway::handler::Worker;
 use portcullis_gateway::live::Live;
 use portcullis_gateway::services::{Services, Shared};
+use portcullis_gateway::wire::acme::Book;
 use portcullis_gateway::wire::upstream::Pool;
 use portcullis_gateway::wire::{Options as WireOptions, Wire};
 use portcullis_jose::mac::MacKey;
@@ -71,6 +73,8 @@ pub(crate) fn shared(
     let (live, fresh) = Live::new(plan, None, now, &metrics).map_err(Trouble)?;
     let shared = Shared {
         live: arc_swap::ArcSwap::from_pointee(live),
+        clock_off: std::sync::atomic::AtomicI64::new(0),
+        reloads: tokio::sync::watch::Sender::new(0),
         clock,
         began: std::time::Instant::now(),
         limits: Table::new(if dry { 0 } else { DEFAULT_SLOTS }, random()?),
@@ -83,6 +87,7 @@ pub(crate) fn shared(
         log_key: remembered.log_key,
         deployment: Arc::from("portcullis"),
         dpop_nonce: remembered.dpop_nonce,
+        spool: Arc::default(),
         store,
         keys: Arc::new(remembered.keys),
         revoked: Arc::new(remembered.revoked),
@@ -95,11 +100,17 @@ pub(crate) fn start(plan: Plan, workers: Option<usize>) -> Result<Running, Troub
     let listeners = plan.listeners.clone();
     let (shared, fresh) = shared(plan, false)?;
     let door = Arc::new(Door::new());
-    let beside =
-        beside::start(shared.clone(), door.clone(), true).map_err(|e| Trouble(format!("a thread: {e}")))?;
+    let book: Arc<Book> = Arc::default();
+    block_on(async {
+        let plan = shared.live.load().plan.clone();
+        certificates::load(&plan, &book, &shared.store, &door, &shared.clock).await;
+    })?;
+    let beside = beside::start(shared.clone(), door.clone(), Some(book.clone()))
+        .map_err(|e| Trouble(format!("a thread: {e}")))?;
     beside.look_after(fresh);
     let for_workers = shared.clone();
-    let handle = Wire::start(listeners, WireOptions { workers }, move |_| {
+    let options = WireOptions { workers, book, inherited: inherited() };
+    let handle = Wire::start(listeners, options, move |_| {
         let pool = Pool::new(door.clone());
         Worker::new(Rc::new(Services::new(for_workers.clone(), pool, false)))
     })
@@ -132,6 +143,7 @@ impl Running {
         let edge = self.shared.edge.get().ok_or_else(|| Trouble("not started".to_owned()))?;
         self.beside.look_after(fresh);
         self.shared.live.store(Arc::new(live));
+        self.shared.reloads.send_modify(|n| *n = n.wrapping_add(1));
         for error in edge.apply(listeners, drain) {
             note::error(
                 "tls.reload_failed",
@@ -175,6 +187,11 @@ fn watch_numbers(shared: &Arc<Shared>) {
         "revocation_lag_seconds",
         "Seconds since the feed of revocations was read to its end",
         of(|s| u64::try_from(s.revoked.staleness_s(s.clock.now())).unwrap_or(0)),
+    );
+    metrics.watch_gauge(
+        "clock_drift_seconds",
+        "Seconds between the clock and the store's",
+        of(|s| s.clock_off.load(std::sync::atomic::Ordering::Relaxed).unsigned_abs() / 1_000_000),
     );
     metrics.watch_gauge("revocations", "Revocations in force", of(|s| s.revoked.len()));
     metrics.watch_counter(
@@ -235,6 +252,17 @@ fn remembered(store: &Store, now: Now) -> Result<Remembered, Trouble> {
         })
     };
     runtime.block_on(read).map_err(|e: StoreError| Trouble(format!("the store cannot be read: {e}")))
+}
+
+/// Sockets that the service manager has opened for us, by `FileDescriptorName=` (sd_listen_fds(3)).
+fn inherited() -> Vec<(String, std::net::TcpListener)> {
+    let given = sd_listen_fds::get().unwrap_or_default();
+    given.into_iter().filter_map(|(name, fd)| Some((name?, std::net::TcpListener::from(fd)))).collect()
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|e| Trouble(format!("a runtime: {e}")))?.block_on(work))
 }
 
 fn signer(plan: &Plan, now: Now) -> Result<Option<IdentitySigner>, Trouble> {

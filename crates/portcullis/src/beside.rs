@@ -4,10 +4,11 @@ use portcullis_egress::tls::Trust;
 use portcullis_egress::{Door, FetchLimits, Post, Purpose};
 use portcullis_gateway::live::Fresh;
 use portcullis_gateway::services::Shared;
+use portcullis_gateway::wire::acme::Book;
 use portcullis_gateway::wire::upstream::probe;
 use portcullis_telemetry::note;
 use portcullis_vault::introspection::{Ask, Asking};
-use portcullis_vault::jwks::{Fetch, Fetched, Fetching};
+use portcullis_vault::jwks::{Fetch, Fetched, Fetching, News};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -25,15 +26,21 @@ impl Beside {
     }
 }
 
-/// Starts the thread; without `jobs`, nothing that writes (`explain`).
-pub(crate) fn start(shared: Arc<Shared>, door: Arc<Door>, jobs: bool) -> std::io::Result<Beside> {
+/// Starts the thread; without a book of certificates, nothing that writes (`explain`).
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    door: Arc<Door>,
+    book: Option<Arc<Book>>,
+) -> std::io::Result<Beside> {
     let (fresh, mut receive) = unbounded_channel::<Fresh>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("portcullis-beside".to_owned()).spawn(move || {
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
-            if jobs {
+            if let Some(book) = book {
                 crate::jobs::start(&shared, &door);
+                let watch = crate::certificates::watch(shared.clone(), door.clone(), book);
+                tokio::task::spawn_local(watch);
             }
             while let Some(fresh) = receive.recv().await {
                 for keys in fresh.issuers {
@@ -118,15 +125,33 @@ impl Fetch for IssuerDoor {
                 }
                 Err(error) => {
                     self.shared.metrics.key_set(&self.name, "failed");
-                    let why = error.to_string();
-                    note::warn(
-                        "issuer.unavailable",
-                        "keys of an issuer could not be fetched",
-                        &[("issuer", (*self.name).into()), ("why", why.as_str().into())],
-                    );
-                    Err(why)
+                    Err(error.to_string())
                 }
             }
         })
+    }
+
+    fn news(&self, news: News<'_>) {
+        let issuer = ("issuer", (*self.name).into());
+        match news {
+            News::Unusable { kid, why } => {
+                let event = match why {
+                    "private-material" => "jwks.private_material",
+                    "duplicate-kid" => "jwks.duplicate_kid",
+                    _ => "jwks.key_unusable",
+                };
+                let kid = kid.map(|kid| kid.chars().take(64).collect::<String>()).unwrap_or_default();
+                let values = [issuer, ("kid", kid.as_str().into()), ("why", why.into())];
+                note::warn(event, "a key of an issuer is not used", &values);
+            }
+            News::Failed(why) => {
+                let values = [issuer, ("why", why.into())];
+                note::warn("issuer.unavailable", "keys of an issuer could not be had", &values);
+            }
+            News::Stale(secs) => {
+                let message = "keys of an issuer have not been renewed; after a day its tokens are refused";
+                note::error("jwks.stale", message, &[issuer, ("seconds", secs.into())]);
+            }
+        }
     }
 }

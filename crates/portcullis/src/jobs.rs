@@ -5,13 +5,20 @@ use portcullis_egress::Door;
 use portcullis_gateway::services::Shared;
 use portcullis_plan::access::{KeyRules, NoticeSink};
 use portcullis_store::StoreError;
-use portcullis_telemetry::note;
+use portcullis_telemetry::metrics::KeySet;
+use portcullis_telemetry::note::{self, Value};
 use portcullis_vault::api_keys::Place;
 use portcullis_vault::notices::{Notifier, Report, Rules, Sink};
 use portcullis_vault::revocation::Told;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// How often the figures of key sets are renewed.
+const FIGURES: Duration = Duration::from_secs(5);
+/// How often clocks are compared, and from which difference on somebody is told, in microseconds.
+const COMPARE: Duration = Duration::from_secs(30);
+const DRIFT_US: u64 = 2_000_000;
 /// How often the outbox is looked at.
 const DELIVER: Duration = Duration::from_secs(2);
 /// In turns of that: how often what is due is computed, and how often what is over is forgotten.
@@ -29,6 +36,60 @@ pub(crate) fn start(shared: &Arc<Shared>, door: &Arc<Door>) {
     );
     tokio::task::spawn_local(follow);
     tokio::task::spawn_local(notices(shared.clone(), door.clone()));
+    tokio::task::spawn_local(figures(shared.clone()));
+    tokio::task::spawn_local(compare_clocks(shared.clone()));
+}
+
+/// What there is to know of key sets, for the metrics.
+async fn figures(shared: Arc<Shared>) {
+    loop {
+        {
+            let (live, now) = (shared.live.load(), shared.clock.now());
+            let sets: Vec<_> = live
+                .key_sets()
+                .map(|keys| (keys.name().clone(), keys.figures(now), keys.unusable()))
+                .collect();
+            shared.metrics.key_sets(sets.iter().map(|(issuer, figures, unusable)| KeySet {
+                issuer,
+                age_s: figures.age_s,
+                keys: figures.keys,
+                unusable,
+                unknown: figures.unknown,
+            }));
+        }
+        tokio::time::sleep(FIGURES).await;
+    }
+}
+
+/// Times decide about tokens, keys and revocations, and the store's is the one that all nodes share.
+async fn compare_clocks(shared: Arc<Shared>) {
+    let mut far = false;
+    loop {
+        let before = shared.clock.now().micros();
+        if let Ok(store) = shared.store.clock().await {
+            let own = shared.clock.now().micros();
+            let off = drift(before, store, own);
+            shared.clock_off.store(off, Ordering::Relaxed);
+            let is_far = off.unsigned_abs() >= DRIFT_US;
+            if is_far && !far {
+                let values = [("milliseconds", Value::Signed(off / 1_000))];
+                note::error("clock.drift", "the clock differs from the store's", &values);
+            }
+            far = is_far;
+        }
+        tokio::time::sleep(COMPARE).await;
+    }
+}
+
+/// By how much our clock is ahead of the store's, which answered between two looks at ours.
+fn drift(before: i64, store: i64, after: i64) -> i64 {
+    if store < before {
+        before.saturating_sub(store)
+    } else if store > after {
+        after.saturating_sub(store)
+    } else {
+        0
+    }
 }
 
 fn told(what: Told) {
@@ -63,6 +124,7 @@ async fn one_turn(
         let event = match place {
             Place::Url => "credential.in_url",
             Place::Cookie => "credential.in_cookie",
+            Place::Plaintext => "credential.on_plaintext",
         };
         note::warn(event, "an API key was shown where others can see it", &[("key", id.as_str().into())]);
     }
@@ -123,6 +185,25 @@ fn tell(report: &Report) {
             note::error("notice.dead", "a notice was given up", &values);
         } else {
             note::warn("notice.failed", "a notice did not arrive; it is tried again", &values);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drift;
+
+    #[test]
+    fn an_answer_between_two_looks_is_no_drift() {
+        for (before, store, after, off) in [
+            (100, 100, 100, 0),
+            (100, 150, 200, 0),
+            (100, 90, 200, 10),
+            (100, 210, 200, -10),
+            (5_000_000, 1_000_000, 5_000_100, 4_000_000),
+            (i64::MIN, i64::MAX, i64::MIN, i64::MIN),
+        ] {
+            assert_eq!(drift(before, store, after), off);
         }
     }
 }

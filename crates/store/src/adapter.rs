@@ -71,6 +71,8 @@ pub(crate) trait Durable: Send {
     fn unshipped(&mut self, most: u32) -> Result<Vec<Checkpoint>>;
     fn shipped(&mut self, seq: i64, now: i64) -> Result<()>;
 
+    /// What the store takes for the time, in microseconds since the epoch: all nodes that share it compare theirs with it.
+    fn clock(&mut self) -> Result<i64>;
     /// One conditional insert in the durable table. True when it was not there.
     fn put(&mut self, put: &Put) -> Result<bool>;
     fn marker(&mut self) -> Result<Option<Marker>>;

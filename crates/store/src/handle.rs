@@ -134,6 +134,14 @@ impl Store {
         Ok(Self { inner: Arc::new(Inner { durable, hot, touches, sealer, lost, place: place.clone() }) })
     }
 
+    /// What the store takes for the time, in microseconds since the epoch.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    pub async fn clock(&self) -> Result<i64, StoreError> {
+        self.inner.durable.ask(|durable| durable.clock()).await
+    }
+
     /// API keys and their owners.
     pub fn keys(&self) -> Keys<'_> {
         Keys { durable: &self.inner.durable, touches: &self.inner.touches, sealer: &*self.inner.sealer }

@@ -29,7 +29,11 @@ pub struct Metrics {
     replays: Family<Replayed, Counter>,
     key_sets: Family<Fetched, Counter>,
     key_set_age: Family<Issuer, Gauge>,
-    handshakes: Family<Result_, Counter>,
+    key_set_keys: Family<Issuer, Gauge>,
+    key_set_unusable: Family<Unusable, Gauge>,
+    key_set_unknown: Family<Issuer, Counter>,
+    handshakes: Family<Handshake, Counter>,
+    certificates: Family<Certificate, Gauge>,
     reloads: Family<Result_, Counter>,
     upstream: Family<Upstream, Counter>,
     upstream_healthy: Family<UpstreamTarget, Gauge>,
@@ -39,8 +43,11 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     /// Requests under way now.
     pub in_flight: Gauge,
-    /// Fields dropped from answers because the document does not declare them.
-    pub fields_dropped: Counter,
+    violations: Family<Ruled, Counter>,
+    reported: Family<Ruled, Counter>,
+    response_violations: Family<Ruled, Counter>,
+    fields_dropped: Family<Dropped, Counter>,
+    closed: Family<Operated, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -63,6 +70,27 @@ struct CredentialLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KeyState {
     state: &'static str,
+}
+
+/// A rule of a contract; its word is one of the program's, the names are of the configuration.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ruled {
+    api: String,
+    operation: String,
+    rule: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Dropped {
+    api: String,
+    operation: String,
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Operated {
+    api: String,
+    operation: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -89,8 +117,27 @@ struct Issuer {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Unusable {
+    issuer: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Result_ {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Handshake {
+    version: &'static str,
+    group: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Certificate {
+    listener: String,
+    source: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -103,6 +150,10 @@ struct Upstream {
 struct UpstreamTarget {
     upstream: String,
     target: String,
+}
+
+fn ruled(api: &str, operation: &str, rule: &'static str) -> Ruled {
+    Ruled { api: api.to_owned(), operation: operation.to_owned(), rule }
 }
 
 /// The index of a route's counters; stays the same over reloads.
@@ -150,6 +201,21 @@ impl Credential {
             Self::Certificate => "mtls",
         }
     }
+}
+
+/// One issuer's key set, for the gauges.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySet<'a> {
+    /// Its name in the configuration.
+    pub issuer: &'a str,
+    /// Seconds since it was last fetched.
+    pub age_s: u64,
+    /// Usable keys.
+    pub keys: u64,
+    /// Why others are not.
+    pub unusable: &'a [&'static str],
+    /// Tokens refused so far because their key is not in it.
+    pub unknown: u64,
 }
 
 /// What a request was, for the counters.
@@ -213,14 +279,22 @@ impl Metrics {
             replays: Family::default(),
             key_sets: Family::default(),
             key_set_age: Family::default(),
+            key_set_keys: Family::default(),
+            key_set_unusable: Family::default(),
+            key_set_unknown: Family::default(),
             handshakes: Family::default(),
+            certificates: Family::default(),
             reloads: Family::default(),
             upstream: Family::default(),
             upstream_healthy: Family::default(),
             connections: Gauge::default(),
             connections_accepted: Counter::default(),
             in_flight: Gauge::default(),
-            fields_dropped: Counter::default(),
+            violations: Family::default(),
+            reported: Family::default(),
+            response_violations: Family::default(),
+            fields_dropped: Family::default(),
+            closed: Family::default(),
             registry: Registry::default(),
         };
         registry.register("refusals", "Requests stopped, by gate and problem code", metrics.refusals.clone());
@@ -229,7 +303,27 @@ impl Metrics {
         registry.register("replay", "Single-use values presented", metrics.replays.clone());
         registry.register("jwks_fetches", "Fetches of key sets", metrics.key_sets.clone());
         registry.register("jwks_age_seconds", "Age of key sets", metrics.key_set_age.clone());
-        registry.register("tls_handshakes", "TLS handshakes, by result", metrics.handshakes.clone());
+        registry.register("jwks_keys", "Usable keys of key sets", metrics.key_set_keys.clone());
+        registry.register(
+            "jwks_unusable_keys",
+            "Keys of key sets that are not used, by reason",
+            metrics.key_set_unusable.clone(),
+        );
+        registry.register(
+            "jwks_unknown_kids",
+            "Tokens refused because their key is in no set",
+            metrics.key_set_unknown.clone(),
+        );
+        registry.register(
+            "tls_handshakes",
+            "TLS handshakes, by version, key exchange and result",
+            metrics.handshakes.clone(),
+        );
+        registry.register(
+            "tls_certificate_expiry_seconds",
+            "When a certificate that is served ends, Unix time",
+            metrics.certificates.clone(),
+        );
         registry.register("reloads", "Reloads of the configuration, by result", metrics.reloads.clone());
         registry.register("upstream_requests", "Requests to upstreams, by result", metrics.upstream.clone());
         registry.register(
@@ -241,9 +335,29 @@ impl Metrics {
         registry.register("connections", "Client connections accepted", metrics.connections_accepted.clone());
         registry.register("http_server_active_requests", "Requests under way now", metrics.in_flight.clone());
         registry.register(
-            "response_fields_dropped",
-            "Undeclared fields dropped",
+            "contract_violations",
+            "Requests that broke a rule of their contract, by rule",
+            metrics.violations.clone(),
+        );
+        registry.register(
+            "contract_reported",
+            "Requests that broke a rule and were let through (loosening report), by rule",
+            metrics.reported.clone(),
+        );
+        registry.register(
+            "contract_response_violations",
+            "Answers that broke a rule of their contract, by rule",
+            metrics.response_violations.clone(),
+        );
+        registry.register(
+            "contract_dropped_fields",
+            "Undeclared fields left out, by direction",
             metrics.fields_dropped.clone(),
+        );
+        registry.register(
+            "contract_closed_operations",
+            "Requests for operations that are closed",
+            metrics.closed.clone(),
         );
         metrics.registry = registry;
         Arc::new(metrics)
@@ -278,6 +392,33 @@ impl Metrics {
         self.refusals.get_or_create(&Refused { gate, code }).inc();
     }
 
+    /// A request broke a rule of its contract and was refused.
+    pub fn violated(&self, api: &str, operation: &str, rule: &'static str) {
+        self.violations.get_or_create(&ruled(api, operation, rule)).inc();
+    }
+
+    /// A request broke a rule of its contract and was let through.
+    pub fn reported(&self, api: &str, operation: &str, rule: &'static str) {
+        self.reported.get_or_create(&ruled(api, operation, rule)).inc();
+    }
+
+    /// An answer broke a rule of its contract.
+    pub fn response_violated(&self, api: &str, operation: &str, rule: &'static str) {
+        self.response_violations.get_or_create(&ruled(api, operation, rule)).inc();
+    }
+
+    /// Undeclared fields were left out of a `request` or a `response`.
+    pub fn fields_dropped(&self, api: &str, operation: &str, direction: &'static str, count: u32) {
+        let (api, operation) = (api.to_owned(), operation.to_owned());
+        self.fields_dropped.get_or_create(&Dropped { api, operation, direction }).inc_by(u64::from(count));
+    }
+
+    /// Somebody asked for an operation that is closed.
+    pub fn closed(&self, api: &str, operation: &str) {
+        let labels = Operated { api: api.to_owned(), operation: operation.to_owned() };
+        self.closed.get_or_create(&labels).inc();
+    }
+
     /// A credential proved nothing; `reason` is a word of the program.
     pub fn unproved(&self, credential: Credential, reason: &'static str) {
         let mut unproved = lock(&self.hub.unproved);
@@ -305,15 +446,36 @@ impl Metrics {
         self.key_sets.get_or_create(&Fetched { issuer: issuer.to_owned(), result }).inc();
     }
 
-    /// The age of a key set.
-    pub fn key_set_age(&self, issuer: &str, secs: u64) {
-        let age = i64::try_from(secs).unwrap_or(i64::MAX);
-        self.key_set_age.get_or_create(&Issuer { issuer: issuer.to_owned() }).set(age);
+    /// What there is to know of all key sets in use; those that are not named any more are forgotten.
+    pub fn key_sets<'a>(&self, sets: impl Iterator<Item = KeySet<'a>>) {
+        self.key_set_age.clear();
+        self.key_set_keys.clear();
+        self.key_set_unusable.clear();
+        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        for set in sets {
+            let issuer = Issuer { issuer: set.issuer.to_owned() };
+            self.key_set_age.get_or_create(&issuer).set(gauge(set.age_s));
+            self.key_set_keys.get_or_create(&issuer).set(gauge(set.keys));
+            self.key_set_unknown.get_or_create(&issuer).inner().store(set.unknown, Ordering::Relaxed);
+            for reason in set.unusable {
+                let label = Unusable { issuer: set.issuer.to_owned(), reason };
+                self.key_set_unusable.get_or_create(&label).inc();
+            }
+        }
     }
 
-    /// A TLS handshake ended: `ok` or a reason word.
-    pub fn handshake(&self, result: &'static str) {
-        self.handshakes.get_or_create(&Result_ { result }).inc();
+    /// A TLS handshake ended; `version` and `group` are words of the program, or `none` when it failed.
+    pub fn handshake(&self, version: &'static str, group: &'static str, result: &'static str) {
+        self.handshakes.get_or_create(&Handshake { version, group, result }).inc();
+    }
+
+    /// The certificates that are served, and when each ends, in Unix seconds; in place of those told before.
+    pub fn certificates<'a>(&self, all: impl Iterator<Item = (&'a str, &'a str, i64)>) {
+        self.certificates.clear();
+        for (listener, source, end) in all {
+            let labels = Certificate { listener: listener.to_owned(), source: source.to_owned() };
+            self.certificates.get_or_create(&labels).set(end);
+        }
     }
 
     /// A reload ended: `applied`, `unchanged`, `refused`.

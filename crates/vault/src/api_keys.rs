@@ -112,6 +112,8 @@ pub enum Place {
     Url,
     /// A cookie.
     Cookie,
+    /// A request without TLS.
+    Plaintext,
 }
 
 impl ApiKeys {
@@ -191,6 +193,14 @@ impl ApiKeys {
             }
         }
         Ok(key)
+    }
+
+    /// Whether something is known of an id without a look-up: a row, also one that is old enough to be read again, or that
+    /// there was none a moment ago.
+    pub fn remembers(&self, id: &Id16, now: Now) -> bool {
+        let shard = self.shard(id);
+        let absent = shard.unknown.get(id).is_some_and(|until| now.secs() < *until);
+        absent || shard.young.contains_key(id) || shard.old.contains_key(id)
     }
 
     /// The row of a key has changed, or there is a new one: what is known of it is dropped.
@@ -372,6 +382,11 @@ impl RegisteredKey {
             touched: AtomicI64::new(i64::MIN),
             row,
         }
+    }
+
+    /// Whether it signs, and is never sent.
+    pub fn signs(&self) -> bool {
+        matches!(self.row.material, Material::Hmac { .. } | Material::Jwk { .. })
     }
 
     /// Whether it may come from there. An entry that cannot be read allows nothing.

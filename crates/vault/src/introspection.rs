@@ -150,6 +150,14 @@ impl Introspector {
         same && *self.url == *url && *self.client_id == *client_id
     }
 
+    /// Whether an answer about a token is at hand, or one that it was active a while ago.
+    pub fn remembers(&self, token: &str, policy_id: u64, now: Now) -> bool {
+        let key = key(policy_id, token);
+        let kept = lock(&self.kept);
+        let known = kept.young.get(&key).or_else(|| kept.old.get(&key));
+        known.is_some_and(|(answer, until)| now.secs() < *until || matches!(answer, Answer::Active(_)))
+    }
+
     /// What the issuer says of a token, from memory or by a call that this one joins or causes. `policy_id` names the
     /// policy, so that a lax API cannot answer for a strict one.
     ///
@@ -308,8 +316,10 @@ impl Kept {
         if let Some((answer, until)) = self.young.get(key) {
             return (now < *until).then(|| answer.clone());
         }
-        let (answer, until) = self.old.remove(key)?;
+        let (answer, until) = self.old.get(key)?;
+        let (answer, until) = (answer.clone(), *until);
         (now < until).then(|| {
+            self.old.remove(key);
             self.put(*key, answer.clone(), until);
             answer
         })

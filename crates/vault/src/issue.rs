@@ -1,6 +1,7 @@
 //! Making, replacing and ending API keys. A secret leaves here once, when it is made.
 
 use crate::api_keys::PEPPER;
+use crate::notices::rfc3339;
 use portcullis_core::opaque::{ApiKey, Env, Id16, Kind};
 use portcullis_core::secret::Secret;
 use portcullis_jose::alg::Algorithm;
@@ -10,6 +11,7 @@ use portcullis_jose::mac::MacKey;
 use portcullis_store::keys::{KeyRow, Material, RotateError, Successor};
 use portcullis_store::ledger::By;
 use portcullis_store::{Store, StoreError};
+use serde_json::{Value, json};
 use std::fmt;
 
 /// How a key is used.
@@ -210,6 +212,39 @@ pub async fn resume(
         State::Suspended => Ok(store.keys().resume(id, now, reason, by).await?),
         _ => Err(IssueError::Conflict("key-not-suspended")),
     }
+}
+
+/// A key for people and programs; never its secret. `owner` is the name of its owner.
+pub fn describe(row: &KeyRow, owner: &str, now: i64) -> Value {
+    let moment = |at: Option<i64>| at.map(rfc3339);
+    let attributes: Value = serde_json::from_str(&row.attributes).unwrap_or_default();
+    json!({
+        "id": row.id.as_str(),
+        "kind": row.material.kind(),
+        "env": row.env.text(),
+        "state": row.dates.state(now).text(),
+        "name": row.name,
+        "owner": owner,
+        "owner_id": row.owner,
+        "tenant": row.tenant,
+        "scopes": row.scopes,
+        "apis": row.apis,
+        "ip_allow": row.ip_allow,
+        "attributes": attributes,
+        "created": rfc3339(row.dates.created),
+        "activate_at": rfc3339(row.dates.activate_at),
+        "deprecated_from": rfc3339(row.dates.deprecated_from()),
+        "ends_at": rfc3339(row.dates.ends_at()),
+        "revoked_at": moment(row.dates.revoked_at),
+        "revoked_reason": row.revoked_reason,
+        "suspended_at": moment(row.dates.suspended_at),
+        "exposed_at": moment(row.exposed_at),
+        "first_used": moment(row.first_used),
+        "last_used": moment(row.last_used),
+        "predecessor": row.predecessor.map(|id| id.as_str().to_owned()),
+        "successor": row.successor.map(|id| id.as_str().to_owned()),
+        "on_first_use": row.on_first_use,
+    })
 }
 
 async fn living(store: &Store, id: Id16, now: i64) -> Result<State, IssueError> {

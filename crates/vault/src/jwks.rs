@@ -24,6 +24,8 @@ pub const COOL_DOWN_US: i64 = 30_000_000;
 const UNKNOWN_US: i64 = 60_000_000;
 /// Unknown `kid`s remembered for one issuer.
 const UNKNOWN_MAX: usize = 1_000;
+/// Age in microseconds at which somebody should look why a set is not renewed.
+const ALARM_US: i64 = 3_600 * 1_000_000;
 /// Longest use of a set that could not be renewed, in microseconds.
 const STALE_MAX_US: i64 = 24 * 3_600 * 1_000_000;
 
@@ -42,6 +44,25 @@ pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Fetched, String>> + S
 pub trait Fetch: Send + Sync + 'static {
     /// GET, 3 s to connect, 5 s in all. The error is for the operator.
     fn get<'a>(&'a self, url: &'a str) -> Fetching<'a>;
+
+    /// Hears what the operator should know of.
+    fn news(&self, _: News<'_>) {}
+}
+
+/// What happened to a key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News<'a> {
+    /// A key of a new set is not used; `why` is a word of `jose::jwk::KeyFault`.
+    Unusable {
+        /// Its `kid`.
+        kid: Option<&'a str>,
+        /// The word.
+        why: &'static str,
+    },
+    /// An attempt brought no usable set; the old one stays.
+    Failed(&'a str),
+    /// The set in use is so many seconds old; said once.
+    Stale(u64),
 }
 
 /// Where an issuer's keys are found.
@@ -176,6 +197,11 @@ impl IssuerKeys {
         }
     }
 
+    /// Why keys of the set are not used.
+    pub fn unusable(&self) -> Arc<[&'static str]> {
+        self.loaded.load().as_ref().as_ref().map_or_else(|| Arc::from([]), |l| l.unusable.clone())
+    }
+
     /// Figures for the metrics.
     pub fn figures(&self, now: Now) -> Figures {
         let loaded = self.loaded.load();
@@ -202,6 +228,7 @@ impl IssuerKeys {
         }
         let mut pause = Duration::ZERO;
         let mut failures: u32 = 0;
+        let mut alarmed = false;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -217,9 +244,15 @@ impl IssuerKeys {
             pause = match outcome {
                 Ok(lifetime) => {
                     failures = 0;
+                    alarmed = false;
                     lifetime.mul_f64(0.8 * (0.9 + 0.2 * jitter()))
                 }
-                Err(_) => {
+                Err(why) => {
+                    door.news(News::Failed(&why));
+                    let age = self.age_us(clock.now());
+                    if age >= ALARM_US && !std::mem::replace(&mut alarmed, true) {
+                        door.news(News::Stale(age.unsigned_abs() / 1_000_000));
+                    }
                     failures = failures.saturating_add(1);
                     Duration::from_secs(30 << failures.saturating_sub(1).min(4)).mul_f64(0.9 + 0.2 * jitter())
                 }
@@ -237,7 +270,9 @@ impl IssuerKeys {
                 Source::Fixed(_) => return Err("fixed".to_owned()),
             };
             let fetched = door.get(&url).await?;
-            self.take(&fetched.body, clock.now())?;
+            for (kid, why) in self.take(&fetched.body, clock.now())? {
+                door.news(News::Unusable { kid: kid.as_deref(), why });
+            }
             let secs = fetched.max_age.map_or(900, |age| age.clamp(300, 86_400));
             Ok(Duration::from_secs(secs))
         }
@@ -250,7 +285,7 @@ impl IssuerKeys {
     }
 
     /// A new set replaces the old one at once, if it has one usable key; else it is an error and the old one stays.
-    fn take(&self, bytes: &[u8], now: Now) -> Result<(), String> {
+    fn take(&self, bytes: &[u8], now: Now) -> Result<Vec<(Option<Box<str>>, &'static str)>, String> {
         let (set, unusable) = KeySet::parse(bytes, &self.policy).map_err(|e| format!("key set: {e}"))?;
         if set.keys().is_empty() {
             return Err("key set: no usable key".to_owned());
@@ -258,7 +293,11 @@ impl IssuerKeys {
         let mut content = self.content.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = self.loaded.load();
         let loaded = match before.as_ref() {
-            Some(old) if *content == bytes => Loaded { fetched: now, ..old.clone() },
+            // The clock alone has moved: what was said of it was said.
+            Some(old) if *content == bytes => {
+                self.loaded.store(Arc::new(Some(Loaded { fetched: now, ..old.clone() })));
+                return Ok(Vec::new());
+            }
             old => Loaded {
                 set: Arc::new(set),
                 unusable: unusable.iter().map(|u| u.fault.text()).collect(),
@@ -268,7 +307,13 @@ impl IssuerKeys {
         };
         bytes.clone_into(&mut content);
         self.loaded.store(Arc::new(Some(loaded)));
-        Ok(())
+        Ok(unusable.into_iter().map(|one| (one.kid, one.fault.text())).collect())
+    }
+
+    /// Microseconds since the last good fetch; zero before the first.
+    fn age_us(&self, now: Now) -> i64 {
+        let loaded = self.loaded.load();
+        loaded.as_ref().as_ref().map_or(0, |l| now.micros().saturating_sub(l.fetched.micros()))
     }
 
     fn fresh(&self, now: Now) -> Option<Loaded> {

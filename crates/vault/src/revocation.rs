@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often the feed is read.
 pub const POLL: Duration = Duration::from_millis(500);
@@ -69,6 +70,7 @@ pub struct Revoked {
     seq: AtomicI64,
     entries: AtomicU64,
     full: std::sync::atomic::AtomicBool,
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -106,7 +108,13 @@ impl Revoked {
             seq: AtomicI64::new(0),
             entries: AtomicU64::new(0),
             full: false.into(),
+            changes: watch::Sender::new(0),
         }
+    }
+
+    /// Wakes whoever watches over something that lasts, each time when more was revoked or a key's row has changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Whether a token is named, in any way.
@@ -153,6 +161,7 @@ impl Revoked {
             if let Some(newest) = page.last().map(|entry| entry.seq) {
                 self.apply(page, now, on_key);
                 self.seq.store(newest, Ordering::Relaxed);
+                self.changes.send_modify(|n| *n = n.wrapping_add(1));
             }
             if last {
                 self.read.store(now.micros(), Ordering::Relaxed);

@@ -59,6 +59,15 @@ impl<'w> Rules<'w> {
             };
             rules.schemes.push((scheme.name.clone(), kinds.unwrap_or(Kinds::NONE)));
         }
+        let mut tokens = schemes.iter().zip(&rules.schemes).filter(|(_, (_, kinds))| *kinds == Kinds::TOKEN);
+        if let (Some(_), Some((second, _)), true) = (tokens.next(), tokens.next(), rules.issuers() > 1) {
+            let message = format!(
+                "`{}` is one of several token schemes, and the API takes tokens of several issuers: each does for each",
+                second.name
+            );
+            let help = "if an operation is for one issuer's callers alone, give it an API of its own";
+            desk.warning("schemes-share-issuers", second.at, message, help);
+        }
         for (named, _) in api.authenticate.schemes.iter() {
             if !schemes.iter().any(|scheme| *scheme.name == *named.value) {
                 let message = format!("the document has no security scheme `{}`", named.value);
@@ -82,6 +91,12 @@ impl<'w> Rules<'w> {
             rules.headers.push(HeaderName::from_static("x-api-key"));
         }
         rules
+    }
+
+    /// Of how many issuers tokens are accepted.
+    fn issuers(&self) -> usize {
+        let words = &self.api.authenticate;
+        words.jwt.iter().map(|list| list.len()).sum::<usize>() + usize::from(words.opaque.is_some())
     }
 
     fn kinds(&mut self, desk: &mut Desk<'_>, scheme: &SecurityScheme) -> Option<Kinds> {
@@ -230,6 +245,16 @@ impl<'w> Rules<'w> {
                 return None;
             };
             if kind.is_empty() {
+                return None;
+            }
+            if kinds.contains(*kind) && self.issuers() > 1 {
+                // Whose token would it be? One request carries one.
+                let message = format!(
+                    "`{}` and another scheme here are both tokens, and a request carries one",
+                    requirement.scheme
+                );
+                let help = "ask for one of them; tokens of every issuer of the API are judged by their own issuer's rules";
+                desk.error("schemes-one-token", requirement.at, message, help);
                 return None;
             }
             kinds = kinds.with(*kind);

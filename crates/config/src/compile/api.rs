@@ -40,7 +40,11 @@ pub(crate) fn api(
     api: &At<Words>,
 ) -> Option<Api> {
     let mark = desk.findings.len();
-    let made = compile(desk, shop, name, api);
+    if name.value == super::administration::NAME {
+        let message = format!("`{}` is the admin API's name", name.value);
+        desk.error("name-reserved", name.at, message, "give it another name");
+    }
+    let made = compile(desk, shop, name, api, None);
     if api.strict {
         for finding in desk.findings.iter_mut().skip(mark).filter(|f| f.severity == Severity::Warning) {
             finding.severity = Severity::Error;
@@ -49,21 +53,45 @@ pub(crate) fn api(
     made
 }
 
-fn compile(desk: &mut Desk<'_>, shop: &mut Workshop<'_>, name: &At<String>, api: &At<Words>) -> Option<Api> {
+/// An API that the program answers itself, by a document of its own.
+pub(crate) fn own(
+    desk: &mut Desk<'_>,
+    shop: &mut Workshop<'_>,
+    name: &At<String>,
+    api: &At<Words>,
+    document: &str,
+) -> Option<Api> {
+    let open = shop.open.take();
+    let made = compile(desk, shop, name, api, Some(document));
+    shop.open = open;
+    made
+}
+
+fn compile(
+    desk: &mut Desk<'_>,
+    shop: &mut Workshop<'_>,
+    name: &At<String>,
+    api: &At<Words>,
+    own: Option<&str>,
+) -> Option<Api> {
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) || name.is_empty() {
         let message = format!("`{}` is no name for an API", name.value);
         desk.error("name-invalid", name.at, message, "a name has letters, digits, `-` and `_`");
     }
-    let upstream = upstream::upstream(desk, name, api);
+    let upstream = match own {
+        None => upstream::upstream(desk, name, api).map(Some),
+        Some(_) => Some(None),
+    };
     let hosts = headers::hosts(desk, api);
     edge(desk, shop, api);
     let mut terms = document::terms(desk, name, api);
-    let document = match (&api.spec, &api.grpc) {
-        (Some(spec), None) => {
+    let document = match (own, &api.spec, &api.grpc) {
+        (Some(text), ..) => super::administration::load_own(desk, text),
+        (None, Some(spec), None) => {
             let path = desk.files.path(spec);
             document::gather(desk, &path, spec.at, api.overlay.as_ref(), shop.documents)
         }
-        (None, Some(grpc)) => document::grpc(desk, name, grpc, shop.documents),
+        (None, None, Some(grpc)) => document::grpc(desk, name, grpc, shop.documents),
         _ => {
             let message = format!("`apis.{}` has either a `spec` or `grpc`", name.value);
             desk.error("spec-missing", name.at, message, "add  spec: openapi/shop.yaml");
@@ -86,6 +114,7 @@ fn compile(desk: &mut Desk<'_>, shop: &mut Workshop<'_>, name: &At<String>, api:
         issuers: authenticate.jwt.len(),
         layers,
         tags,
+        upload_bytes: document::upload_bytes(desk, api),
         arrival_s: shop.arrival_s,
     };
     let mut operations = Vec::new();
@@ -117,7 +146,11 @@ fn compile(desk: &mut Desk<'_>, shop: &mut Workshop<'_>, name: &At<String>, api:
     let credentials = std::mem::take(&mut rules.headers);
     rules.finish(desk, &ids, shop.file_mode);
     let upstream = upstream?;
-    let headers = headers::policy(desk, api, hosts, credentials, upstream.authorities);
+    let (upstream, base, authorities) = match upstream {
+        Some(made) => (Some(made.upstream), made.base, made.authorities),
+        None => (None, String::new(), Vec::new()),
+    };
+    let headers = headers::policy(desk, api, hosts, credentials, authorities);
     let identity =
         api.identity.as_ref().filter(|identity| identity.sign).map(|identity| IdentityHeader {
             audience: Arc::from(identity.audience.as_deref().unwrap_or(name)),
@@ -128,14 +161,17 @@ fn compile(desk: &mut Desk<'_>, shop: &mut Workshop<'_>, name: &At<String>, api:
         None => identity.is_none(),
     };
     let operations: Option<Vec<_>> = operations.into_iter().collect();
-    let index = shop.upstreams.len();
-    shop.upstreams.push(upstream.upstream);
+    // Without an upstream the index is of none: nothing is ever forwarded.
+    let index = upstream.as_ref().map_or(usize::MAX, |_| shop.upstreams.len());
+    shop.upstreams.extend(upstream);
     Some(Api {
         name: Arc::from(name.as_str()),
         contract,
+        bodies: document::bodies(desk, api),
         operations: operations?,
+        tenant: tenant(desk, api),
         upstream: index,
-        upstream_base: upstream.base.into(),
+        upstream_base: base.into(),
         authenticate,
         headers,
         principal,
@@ -143,6 +179,19 @@ fn compile(desk: &mut Desk<'_>, shop: &mut Workshop<'_>, name: &At<String>, api:
         identity,
         at: name.at,
     })
+}
+
+fn tenant(desk: &mut Desk<'_>, api: &Words) -> Option<Arc<str>> {
+    let tenant = api.tenant.as_ref()?;
+    if tenant.trim().is_empty() {
+        desk.error(
+            "tenant-empty",
+            tenant.at,
+            "no key and no token is of this tenant",
+            "name it, or remove `tenant`",
+        );
+    }
+    Some(Arc::from(tenant.as_str()))
 }
 
 /// What an API says that holds before its operation is known.

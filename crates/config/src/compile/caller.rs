@@ -7,6 +7,7 @@ use crate::words::{At, Document, Duration, Map, OneOrMany};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portcullis_contract::model::{SchemeKind, SecurityScheme};
+use portcullis_core::dn::Dn;
 use portcullis_core::finding::{Span, did_you_mean};
 use portcullis_core::head::names;
 use portcullis_core::secret::Secret;
@@ -415,10 +416,18 @@ fn signature(desk: &mut Desk<'_>, words: &At<words::Signature>, live: bool) -> O
 }
 
 fn mtls_client(desk: &mut Desk<'_>, name: &At<String>, words: &At<words::MtlsClient>) -> Option<MtlsClient> {
-    let by = match (&words.san_uri, &words.san_dns, &words.thumbprint) {
-        (Some(uri), None, None) => MtlsName::Uri(uri.as_str().into()),
-        (None, Some(dns), None) => MtlsName::Dns(dns.to_ascii_lowercase().into()),
-        (None, None, Some(print)) => {
+    let by = match (&words.san_uri, &words.san_dns, &words.subject, &words.thumbprint) {
+        (Some(uri), None, None, None) => MtlsName::Uri(uri.as_str().into()),
+        (None, Some(dns), None, None) => MtlsName::Dns(dns.to_ascii_lowercase().into()),
+        (None, None, Some(subject), None) => match Dn::parse(subject) {
+            Some(dn) => MtlsName::Subject(dn),
+            None => {
+                let help = "write it like CN=orders,O=Acme,C=DE, as  openssl x509 -noout -subject -nameopt RFC2253  shows it";
+                desk.error("subject-form", subject.at, "this is no subject of a certificate", help);
+                return None;
+            }
+        },
+        (None, None, None, Some(print)) => {
             let whole = URL_SAFE_NO_PAD.decode(print.as_bytes()).is_ok_and(|bytes| bytes.len() == 32);
             if !whole {
                 let help =
@@ -429,8 +438,10 @@ fn mtls_client(desk: &mut Desk<'_>, name: &At<String>, words: &At<words::MtlsCli
             MtlsName::Thumbprint(print.as_str().into())
         }
         _ => {
-            let message =
-                format!("`{}` is named by exactly one of `san_uri`, `san_dns`, `thumbprint`", name.value);
+            let message = format!(
+                "`{}` is named by exactly one of `san_uri`, `san_dns`, `subject`, `thumbprint`",
+                name.value
+            );
             let help = "write  san_uri: spiffe://partner/orders";
             desk.error("mtls-client-name", name.at, message, help);
             return None;
@@ -478,25 +489,24 @@ pub(crate) fn key_rules(desk: &mut Desk<'_>, document: &Document) -> KeyRules {
     rules
 }
 
+/// URL and signing secret of a webhook.
+pub(crate) fn webhook(desk: &mut Desk<'_>, hook: &words::Webhook) -> Option<(Arc<str>, Secret<Vec<u8>>)> {
+    secure(desk, "webhook-not-https", "a webhook", &hook.url)?;
+    let text = desk.secret_text(&hook.secret)?;
+    let bytes = text.expose().trim().strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
+    let Some(bytes) = bytes.filter(|bytes| (24..=64).contains(&bytes.len())) else {
+        let help = "it is `whsec_` and 24 to 64 bytes in base64:  echo whsec_$(openssl rand -base64 32)";
+        desk.error("secret-form", hook.secret.at, "this is no signing secret of Standard Webhooks", help);
+        return None;
+    };
+    Some((hook.url.as_str().into(), Secret::new(bytes)))
+}
+
 fn sink(desk: &mut Desk<'_>, sink: &At<Sink>) -> Option<NoticeSink> {
     match &sink.value {
         Sink::Webhook(hook) => {
-            secure(desk, "webhook-not-https", "a webhook", &hook.url)?;
-            let text = desk.secret_text(&hook.secret)?;
-            let bytes =
-                text.expose().trim().strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
-            let Some(bytes) = bytes.filter(|bytes| (24..=64).contains(&bytes.len())) else {
-                let help =
-                    "it is `whsec_` and 24 to 64 bytes in base64:  echo whsec_$(openssl rand -base64 32)";
-                desk.error(
-                    "secret-form",
-                    hook.secret.at,
-                    "this is no signing secret of Standard Webhooks",
-                    help,
-                );
-                return None;
-            };
-            Some(NoticeSink::Webhook { url: hook.url.as_str().into(), secret: Arc::new(Secret::new(bytes)) })
+            let (url, secret) = webhook(desk, hook)?;
+            Some(NoticeSink::Webhook { url, secret: Arc::new(secret) })
         }
         Sink::Email(mail) => {
             let (scheme, rest) = mail.relay.split_once("://").unwrap_or(("", ""));

@@ -30,7 +30,7 @@ pub(crate) fn listeners(desk: &mut Desk<'_>, document: &Document, bounds: &Bound
             }
             Short::Full(one) => {
                 let at = one.address.at;
-                made.extend(full(desk, one, bounds).map(|listener| (listener, at)));
+                made.extend(full(desk, document, one, bounds).map(|listener| (listener, at)));
             }
         }
     }
@@ -43,13 +43,13 @@ pub(crate) fn listeners(desk: &mut Desk<'_>, document: &Document, bounds: &Bound
             help,
         );
     }
-    if let Some(admin) = &document.admin
-        && let Some(address) = address(desk, admin, admin.at)
+    if let Some((admin, at)) = super::administration::address(document)
+        && let Some(address) = address(desk, admin, at)
     {
         if !address.ip().is_loopback() {
-            admin_exposed(desk, admin.at);
+            admin_exposed(desk, at);
         }
-        made.push((Listener::plain("admin", address, vec![plan::Serve::Admin]), admin.at));
+        made.push((Listener::plain("admin", address, vec![plan::Serve::Admin]), at));
     }
     unique(desk, &mut made);
     made.into_iter().map(|(listener, _)| listener).collect()
@@ -75,9 +75,19 @@ fn short(
     Some(listener)
 }
 
-fn full(desk: &mut Desk<'_>, one: &words::Listener, bounds: &Bounds) -> Option<Listener> {
+fn full(
+    desk: &mut Desk<'_>,
+    document: &Document,
+    one: &words::Listener,
+    bounds: &Bounds,
+) -> Option<Listener> {
     let at = one.address.at;
-    let address = address(desk, &one.address, at)?;
+    let inherited = one.address.strip_prefix("systemd:").map(str::to_owned);
+    let address = match &inherited {
+        // What it is bound to is the service manager's; whoever could reach it is not known.
+        Some(name) => inherited_address(desk, name, at)?,
+        None => address(desk, &one.address, at)?,
+    };
     let loopback = address.ip().is_loopback();
     let serve: Vec<Serve> = if one.serve.is_empty() {
         vec![Serve::Apis]
@@ -94,10 +104,16 @@ fn full(desk: &mut Desk<'_>, one: &words::Listener, bounds: &Bounds) -> Option<L
         Some(tls) => Some(self::tls(desk, tls)?),
         None => None,
     };
-    let mut plaintext_allowed = false;
+    let (mut plaintext_allowed, mut http_1_0) = (false, false);
     for loosen in &one.loosen {
         let terms = Terms { because: &loosen.because, until: &loosen.until, at: loosen.at };
-        plaintext_allowed |= desk.loosen("plaintext", format!("listener {address}"), terms);
+        let place = format!("listener {}", one.address.value);
+        match loosen.allow.value {
+            words::ListenerLoosening::Plaintext => {
+                plaintext_allowed |= desk.loosen("plaintext", place, terms)
+            }
+            words::ListenerLoosening::Http10 => http_1_0 |= desk.loosen("http_1_0", place, terms),
+        }
     }
     if apis && tls.is_none() && !loopback && !plaintext_allowed {
         plaintext(desk, at);
@@ -110,6 +126,7 @@ fn full(desk: &mut Desk<'_>, one: &words::Listener, bounds: &Bounds) -> Option<L
         let message = "`h2c` is HTTP/2 without TLS, and for loopback addresses only";
         desk.error("h2c-exposed", at, message, "remove `h2c`; over TLS HTTP/2 is offered anyway");
     }
+    let client_cert_from_proxy = from_proxy(desk, document, one, tls.as_ref());
     let name = one.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
     let from = one.proxy_protocol.as_ref().map(|proxy| &proxy.from);
     for network in from.into_iter().flatten() {
@@ -118,23 +135,91 @@ fn full(desk: &mut Desk<'_>, one: &words::Listener, bounds: &Bounds) -> Option<L
     Some(Listener {
         name,
         address,
+        inherited,
         serve: serve
             .iter()
             .map(|serve| match serve {
                 Serve::Apis => plan::Serve::Apis,
                 Serve::Admin => plan::Serve::Admin,
+                Serve::Acme => plan::Serve::Acme,
+                Serve::Docs => plan::Serve::Docs,
             })
             .collect(),
         tls,
         public_port: one.public_port,
         proxy_protocol: from.map(|from| from.iter().map(|network| network.value.0).collect()),
         h2c: one.h2c,
+        http_1_0,
+        publish_pins: one.publish_pins,
         extended_connect: false,
+        client_cert_from_proxy,
         bounds: match &one.bounds {
             Some(own) => self::bounds(desk, own, bounds),
             None => bounds.clone(),
         },
     })
+}
+
+/// What `Client-Cert` is judged by, where it is read (RFC 9440).
+fn from_proxy(
+    desk: &mut Desk<'_>,
+    document: &Document,
+    one: &words::Listener,
+    tls: Option<&Tls>,
+) -> Option<Clients> {
+    let read = &one.client_cert_from_proxy;
+    let own = match &one.clients {
+        Some(clients) => {
+            if one.tls.is_some() || !read.value {
+                let help =
+                    "with TLS write  tls: { clients: … };  behind a proxy  client_cert_from_proxy: true";
+                desk.error(
+                    "clients-misplaced",
+                    clients.at,
+                    "nobody would ever be judged by these `clients`",
+                    help,
+                );
+            }
+            Some(self::clients(desk, clients)?)
+        }
+        // Who must show a certificate in the handshake is the proxy; of its clients some may have none.
+        None => tls
+            .and_then(|tls| tls.clients.clone())
+            .map(|clients| Clients { mode: plan::ClientMode::Optional, ..clients }),
+    };
+    if !read.value {
+        return None;
+    }
+    if own.is_none() {
+        let help = "add  clients: { ca: { file: … } }  with the authority of the clients";
+        desk.error(
+            "client-cert-unchecked",
+            read.at,
+            "certificates that a proxy tells of are checked here too",
+            help,
+        );
+    }
+    if document.trusted_proxies.is_empty() {
+        let help = "add  trusted_proxies: [10.0.0.0/24]  with the networks of your own proxies";
+        desk.error(
+            "client-cert-from-nobody",
+            read.at,
+            "no proxy is trusted: `Client-Cert` would never be read",
+            help,
+        );
+    }
+    own
+}
+
+/// `systemd:NAME`. The address itself is a place-holder off loopback, so that nothing is taken for private.
+fn inherited_address(desk: &mut Desk<'_>, name: &str, at: Span) -> Option<SocketAddr> {
+    let fine =
+        !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    if !fine {
+        let help = "write the `FileDescriptorName=` of the socket unit, such as  systemd:portcullis.socket";
+        desk.error("address-invalid", at, format!("`systemd:{name}` names no socket"), help);
+    }
+    fine.then(|| SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 fn address(desk: &mut Desk<'_>, text: &str, at: Span) -> Option<SocketAddr> {
@@ -184,9 +269,9 @@ fn tls(desk: &mut Desk<'_>, tls: &At<words::Tls>) -> Option<Tls> {
             Some(made) => certificates.push(made),
             None => whole = false,
         },
-        (None, None) if !tls.certificates.is_empty() => {}
+        (None, None) if !tls.certificates.is_empty() || tls.acme.is_some() => {}
         _ => {
-            let help = "write  tls: { cert: { file: tls/cert.pem }, key: { file: tls/key.pem } }";
+            let help = "write  tls: { cert: { file: tls/cert.pem }, key: { file: tls/key.pem } }, or `acme`";
             desk.error("certificate-missing", tls.at, "`tls` needs `cert` and `key`", help);
             whole = false;
         }
@@ -197,6 +282,10 @@ fn tls(desk: &mut Desk<'_>, tls: &At<words::Tls>) -> Option<Tls> {
             None => whole = false,
         }
     }
+    let acme = match &tls.acme {
+        Some(acme) => Some(super::acme::acme(desk, acme)?),
+        None => None,
+    };
     let clients = match &tls.clients {
         Some(clients) => Some(self::clients(desk, clients)?),
         None => None,
@@ -205,7 +294,7 @@ fn tls(desk: &mut Desk<'_>, tls: &At<words::Tls>) -> Option<Tls> {
         TlsVersion::V1_2 => plan::TlsVersion::V1_2,
         TlsVersion::V1_3 => plan::TlsVersion::V1_3,
     };
-    whole.then_some(Tls { certificates, min, clients, hosts: Vec::new() })
+    whole.then_some(Tls { certificates, acme, min, clients, hosts: Vec::new() })
 }
 
 /// A pair; chain and key are looked into where TLS is set up.

@@ -2,6 +2,7 @@
 
 use super::caller::{Anonymous, Authenticate, Require};
 use super::limits::{ApiLimits, Closer};
+use super::uploads::Uploads;
 use super::upstream::Upstream;
 use super::{At, Day, Duration, Loosening, Map, Short, Size};
 use schemars::JsonSchema;
@@ -51,6 +52,9 @@ pub struct Api {
     pub secrets_in_url: SecretsInUrl,
     /// What is accepted as proof of who is calling.
     pub authenticate: At<Authenticate>,
+    /// The one tenant that the API is for. Keys of another are refused, and so are tokens that name another.
+    #[schemars(extend("examples" = ["acme"]))]
+    pub tenant: Option<At<String>>,
     /// What is demanded besides what the document says.
     pub require: Require,
     /// Operations that anybody may call.
@@ -59,6 +63,8 @@ pub struct Api {
     pub request: At<Request>,
     /// Defaults for responses.
     pub response: Response,
+    /// Files that clients send.
+    pub uploads: Uploads,
     /// Limits of this API.
     pub limits: ApiLimits,
     /// Settings of single operations, by `operationId`.
@@ -190,23 +196,35 @@ pub struct SecretsInUrl {
 #[serde(deny_unknown_fields, default)]
 pub struct Request {
     /// Bytes of a body (1MiB, at most 10MiB).
-    pub max_bytes: Option<Size>,
+    pub max_bytes: Option<At<Size>>,
     /// Nesting of a JSON body (32, at most 128).
     #[schemars(range(min = 1, max = 128))]
-    pub max_depth: Option<u32>,
+    pub max_depth: Option<At<u32>>,
     /// Values in a JSON body (50000, at most 1000000).
     #[schemars(range(min = 1, max = 1_000_000))]
-    pub max_values: Option<u32>,
+    pub max_values: Option<At<u32>>,
     /// Undeclared properties and query parameters.
-    pub unknown: Unknown,
+    pub unknown: At<Unknown>,
     /// `readOnly` properties.
-    pub read_only: ReadOnly,
+    pub read_only: At<ReadOnly>,
     /// Markup in strings.
-    pub default_text: Text,
+    pub default_text: At<Text>,
     /// Chunked bodies are refused.
-    pub require_length: bool,
+    pub require_length: At<bool>,
     /// Bounds of `limit`, `page_size`, `offset` and the like where the document has none.
-    pub pagination: Pagination,
+    pub pagination: At<Pagination>,
+}
+
+/// A content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// Brotli, RFC 7932.
+    Br,
+    /// Zstandard, RFC 8878, with windows of at most 8 MiB.
+    Zstd,
 }
 
 /// What becomes of what is undeclared.
@@ -277,9 +295,38 @@ pub enum Over {
 #[serde(deny_unknown_fields, default)]
 pub struct Response {
     /// What is done with what the document does not declare.
-    pub mode: Mode,
+    pub mode: At<Mode>,
+    /// Undeclared fields: dropped, or a reason to replace the answer by 502.
+    pub unknown: At<Undeclared>,
     /// Bytes of an answer that is read (10MiB).
-    pub max_bytes: Option<Size>,
+    pub max_bytes: Option<At<Size>>,
+    /// Who is told what is wrong with a request.
+    pub errors: At<Errors>,
+    /// Status of a request whose body breaks the contract: 400 or 422 (400).
+    #[schemars(extend("enum" = [400, 422]))]
+    pub violation_status: Option<At<u16>>,
+}
+
+/// Undeclared fields of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Undeclared {
+    /// They are dropped and counted.
+    #[default]
+    Strip,
+    /// The answer is replaced by 502.
+    Reject,
+}
+
+/// Who is told what is wrong with a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Errors {
+    /// Everybody gets the list of violations.
+    #[default]
+    List,
+    /// Whoever has not proved who they are gets the problem without its list.
+    None,
 }
 
 /// What is done with what the document does not declare in an answer.
@@ -400,7 +447,9 @@ pub enum Rule {
     SecretParameter,
     /// Bodies without a schema that says anything.
     Shapeless,
-    /// Undeclared properties and query parameters pass; for the whole API.
+    /// Undeclared query parameters pass.
+    UnknownParameters,
+    /// Undeclared properties pass.
     UnknownProperties,
     /// Answers with undeclared fields pass.
     UndeclaredFields,
@@ -408,6 +457,8 @@ pub enum Rule {
     LenientIntegers,
     /// Bidirectional control characters pass; for the whole API.
     BidiControls,
+    /// Checked JSON bodies go on as the bytes that came: for upstreams that verify a signature over them.
+    VerbatimBody,
     /// An object id in the path needs no object rule.
     ObjectWithoutRule,
 }
@@ -421,10 +472,12 @@ impl Rule {
             Self::ReservedHeader => "reserved_header",
             Self::SecretParameter => "secret_parameter",
             Self::Shapeless => "shapeless",
+            Self::UnknownParameters => "unknown_parameters",
             Self::UnknownProperties => "unknown_properties",
             Self::UndeclaredFields => "undeclared_fields",
             Self::LenientIntegers => "lenient_integers",
             Self::BidiControls => "bidi_controls",
+            Self::VerbatimBody => "verbatim_body",
             Self::ObjectWithoutRule => "object_without_rule",
         }
     }

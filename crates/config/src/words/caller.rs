@@ -281,7 +281,7 @@ pub struct Mtls {
     pub clients: Map<MtlsClient>,
 }
 
-/// One known client: named by exactly one of `san_uri`, `san_dns`, `thumbprint`.
+/// One known client: named by exactly one of `san_uri`, `san_dns`, `subject`, `thumbprint`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MtlsClient {
@@ -289,6 +289,9 @@ pub struct MtlsClient {
     pub san_uri: Option<String>,
     /// A DNS name in the certificate.
     pub san_dns: Option<String>,
+    /// The certificate's whole subject, the most specific part first (RFC 4514); compared exactly.
+    #[schemars(extend("examples" = ["CN=orders,O=Acme,C=DE"]))]
+    pub subject: Option<At<String>>,
     /// SHA-256 of the certificate, base64url (`x5t#S256`).
     pub thumbprint: Option<At<String>>,
     /// Scopes granted.

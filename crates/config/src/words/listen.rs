@@ -14,8 +14,8 @@ pub struct Listener {
     /// Its name in logs and in the ready file. Default `public`, or `admin`.
     #[serde(default)]
     pub name: Option<At<String>>,
-    /// IP address and port; port 0 takes a free one.
-    #[schemars(extend("examples" = ["0.0.0.0:8443"]))]
+    /// IP address and port; port 0 takes a free one. `systemd:NAME` takes a socket that the service manager opened.
+    #[schemars(extend("examples" = ["0.0.0.0:8443", "systemd:portcullis.socket"]))]
     pub address: At<String>,
     /// What answers here.
     #[serde(default)]
@@ -29,6 +29,16 @@ pub struct Listener {
     /// A PROXY protocol header is demanded here, from these peers.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// A trusted proxy that ends TLS in front tells of clients' certificates by `Client-Cert` (RFC 9440). They are checked
+    /// here again, by `clients` or `tls.clients`.
+    #[serde(default)]
+    pub client_cert_from_proxy: At<bool>,
+    /// How the certificates are checked that a proxy tells of, on a listener without TLS of its own.
+    #[serde(default)]
+    pub clients: Option<At<Clients>>,
+    /// Whether `/.well-known/portcullis/pins` tells the keys that apps may pin.
+    #[serde(default)]
+    pub publish_pins: bool,
     /// HTTP/2 without TLS, by prior knowledge; on loopback only.
     #[serde(default)]
     pub h2c: bool,
@@ -46,6 +56,9 @@ pub struct Listener {
 pub enum ListenerLoosening {
     /// APIs are served without TLS off loopback: somebody else ends TLS in front.
     Plaintext,
+    /// HTTP/1.0 is answered: one request a connection, no chunks.
+    #[serde(rename = "http_1_0")]
+    Http10,
 }
 
 /// What answers on a listener.
@@ -56,6 +69,10 @@ pub enum Serve {
     Apis,
     /// Health, readiness and metrics; on loopback, or with client certificates.
     Admin,
+    /// Challenges of ACME (http-01); may be plain HTTP anywhere.
+    Acme,
+    /// Whoever comes with GET or HEAD is sent to HTTPS; may be plain HTTP anywhere.
+    Docs,
 }
 
 /// Certificate and key, and what clients must bring.
@@ -71,12 +88,66 @@ pub struct Tls {
     /// Further certificates, chosen by the name that the client asks for.
     #[serde(default)]
     pub certificates: Vec<At<Pair>>,
+    /// Certificates by ACME, in place of files or beside them.
+    #[serde(default)]
+    pub acme: Option<At<Acme>>,
     /// The oldest version that is spoken.
     #[serde(default)]
     pub min: TlsVersion,
     /// Client certificates.
     #[serde(default)]
     pub clients: Option<At<Clients>>,
+}
+
+/// A certificate that is asked for, and renewed, while the program runs (RFC 8555). Asking means agreeing to the terms
+/// of the authority.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    /// URL of the authority's directory.
+    #[schemars(extend("examples" = ["https://acme-v02.api.letsencrypt.org/directory"]))]
+    pub directory: At<String>,
+    /// Names of the certificate.
+    #[schemars(extend("examples" = [["api.example.com"]]))]
+    pub hosts: Vec<At<String>>,
+    /// Mail addresses for the authority.
+    #[serde(default)]
+    pub contact: Vec<At<String>>,
+    /// How the names are proved.
+    #[serde(default)]
+    pub challenge: AcmeChallenge,
+    /// Whether a renewed certificate keeps its key, so that apps may pin it.
+    #[serde(default)]
+    pub reuse_key: bool,
+    /// The account at the authority that the ACME account is bound to.
+    #[serde(default)]
+    pub external_account: Option<At<ExternalAccount>>,
+    /// Certificates of the authority's server, PEM, when it is not a public one.
+    #[serde(default)]
+    pub ca: Option<At<Reference>>,
+}
+
+/// How names are proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AcmeChallenge {
+    /// In a TLS handshake on port 443 (RFC 8737).
+    #[default]
+    #[serde(rename = "tls_alpn_01")]
+    TlsAlpn01,
+    /// On port 80, by a listener with `serve: [acme]`.
+    #[serde(rename = "http_01")]
+    Http01,
+}
+
+/// An account at a certificate authority.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalAccount {
+    /// Its name.
+    pub kid: At<String>,
+    /// The key that the authority gave, base64url.
+    pub key: At<Reference>,
 }
 
 /// A certificate chain and its key.

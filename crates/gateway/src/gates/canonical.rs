@@ -1,6 +1,7 @@
 //! Raw becomes Head: one parse, one truth (wire.md §§ 6–8). After this gate nobody can see a raw target, a raw
 //! header name, or the order of duplicates.
 
+mod certificate;
 mod client;
 
 use crate::passage::{Passage, Sealed};
@@ -35,6 +36,8 @@ pub struct Connection<'a> {
     pub how: How,
     /// TLS or not.
     pub scheme: Scheme,
+    /// The listener's name.
+    pub listener: &'a str,
     /// The name in the TLS handshake.
     pub sni: Option<&'a str>,
     /// The port that clients see, when it is known.
@@ -50,7 +53,7 @@ impl<'a> Connection<'a> {
     pub fn new(
         peer: &Peer,
         handshake: &'a Handshake,
-        listener: &Listener,
+        listener: &'a Listener,
         websocket: bool,
         body: bool,
     ) -> Self {
@@ -59,6 +62,7 @@ impl<'a> Connection<'a> {
             peer: peer.address(),
             how: if peer.proxied.is_some() { How::Proxy } else { How::Peer },
             scheme: if peer.tls { Scheme::Https } else { Scheme::Http },
+            listener: &listener.name,
             sni: handshake.sni.as_deref(),
             public_port: listener.public_port.or((port != 0).then_some(port)),
             websocket,
@@ -77,9 +81,13 @@ pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Resu
     if client.malformed {
         passage.note(Gate::Canonical, "client.address_malformed", None);
     }
+    if client.through_proxy {
+        certificate::take(&parts.headers, connection.listener, passage)?;
+    }
     let plan = &passage.plan;
     let declared = |authority: &Authority, path: &CanonicalPath, method: Method| {
-        plan.hosts
+        passage
+            .hosts()
             .apis(authority.host())
             .unwrap_or_default()
             .iter()
@@ -90,7 +98,7 @@ pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Resu
     let raw = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).as_bytes();
     let exposed = memchr::memmem::find(raw, b"pck_").and_then(|_| opaque::find_key(raw));
     let received = carries_proof(&parts.headers).then(|| as_received(&parts, scheme));
-    let head = read(parts, connection, (client, scheme), &plan.edge, &plan.hosts, &declared).inspect_err(
+    let head = read(parts, connection, (client, scheme), &plan.edge, passage.hosts(), &declared).inspect_err(
         |stop| {
             passage.note(Gate::Canonical, told(stop), None);
             if matches!(stop, Stop::Refusal(refusal) if refusal.code == Code::SecretInUrl) {

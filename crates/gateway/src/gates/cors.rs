@@ -145,7 +145,7 @@ fn allow(headers: &mut HeaderMap, browsers: &Browsers, origin: HeaderValue) {
 }
 
 /// Adds names to `Vary`, where it does not say `*` and does not name them yet.
-pub(super) fn vary(headers: &mut HeaderMap, names: &'static str) {
+pub(super) fn vary(headers: &mut HeaderMap, names: &str) {
     let there = |name: &str| {
         headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok()).any(|value| {
             value.split(',').any(|known| known.trim() == "*" || known.trim().eq_ignore_ascii_case(name))
@@ -154,7 +154,9 @@ pub(super) fn vary(headers: &mut HeaderMap, names: &'static str) {
     if names.split(", ").all(there) {
         return;
     }
-    headers.append(header::VARY, HeaderValue::from_static(names));
+    if let Ok(value) = HeaderValue::try_from(names) {
+        headers.append(header::VARY, value);
+    }
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> HeaderValue {

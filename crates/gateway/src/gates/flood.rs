@@ -52,6 +52,22 @@ pub(super) fn charge_failure(passage: &Passage, services: &Services, address: Ip
     settle(&verdict, &asks, passage, Gate::Flood)
 }
 
+/// Whether the address has anything left to fail with: 429 if not. Charges nothing.
+pub(super) fn spent(passage: &Passage, services: &Services, address: IpAddr) -> Result<(), Stop> {
+    let limits = &services.shared.limits;
+    let looks = address_asks(&passage.plan.flood, services, address, 0);
+    if limits
+        .decide(services.limit_time(), &looks)
+        .decisions()
+        .iter()
+        .all(|seen| seen.shadow || seen.remaining > 0)
+    {
+        return Ok(());
+    }
+    let asks = address_asks(&passage.plan.flood, services, address, 1);
+    settle(&limits.decide(services.limit_time(), &asks), &asks, passage, Gate::Flood)
+}
+
 /// Why a request stops whose credential could not even be read, once its address has paid for it.
 pub(super) fn unreadable(stop: Stop, passage: &Passage, services: &Services, address: IpAddr) -> Stop {
     if !passage.read().credentialed {

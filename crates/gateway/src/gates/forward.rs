@@ -93,10 +93,14 @@ pub async fn send(
         stream,
         trailers: policy.exchange == Exchange::Grpc,
     };
+    // A body that is still on its way when its credential ends goes no further.
+    let vigil =
+        (matches!(carry, Carry::Stream(_)) && caller.can_end()).then(|| caller.vigil(passage, services));
     let mut request = Request::new(match carry {
         Carry::Nothing => SendBody::Empty,
         Carry::Buffered(bytes) => SendBody::from(bytes),
         Carry::Stream(body) => SendBody::Client(body),
+        Carry::Pieces(pieces) => SendBody::Stream(Box::pin(pieces)),
     });
     *request.method_mut() = head.method().to_http();
     *request.uri_mut() = Uri::try_from(target).map_err(|_| Fault::new(Code::Internal, "target-not-a-uri"))?;
@@ -111,7 +115,22 @@ pub async fn send(
     }
     let asked = services.ticks();
     let sent = match upgrade {
-        None => services.pool.send(upstream, request, how).await.map(Answered::Response),
+        None => {
+            let ended = async {
+                match vigil {
+                    Some(vigil) => vigil.ended().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                sent = services.pool.send(upstream, request, how) => sent.map(Answered::Response),
+                ended = ended => {
+                    passage.note(Gate::Forward, "the credential has ended", Some(api.at));
+                    return Err(ended.refusal().into());
+                }
+            }
+        }
         Some(offer) => {
             let handshake =
                 offer.pass_on(&services.pool, upstream, request, &subprotocols(&policy.exchange)).await;

@@ -3,11 +3,12 @@
 
 use super::cors;
 use super::forward::{Answered, Reply};
-use super::identify::Identified;
+use super::identify::{Ended, Identified, Vigil};
 use super::release_headers::{self, Proof, Release};
 use super::route::Matched;
 use crate::passage::Passage;
 use crate::respond;
+use crate::services::Services;
 use crate::wire::upgrade::{Accepted, TunnelLimits};
 use crate::wire::upstream::{CollectError, UpstreamBody};
 use crate::wire::{Cut, OutBody};
@@ -27,7 +28,6 @@ use portcullis_plan::access::Kinds;
 use portcullis_plan::api::{Exchange, ResponseMode};
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// An answer that may leave.
 #[must_use]
@@ -50,6 +50,7 @@ pub async fn filter(
     caller: &Identified<'_>,
     matched: &Matched<'_>,
     passage: &Passage,
+    services: &Services,
 ) -> Result<Released, Stop> {
     let Reply { answer: answered, head, under_way } = reply;
     let policy = matched.policy();
@@ -57,7 +58,7 @@ pub async fn filter(
         Answered::Response(response) => response,
         Answered::WebSocket(accepted) => {
             passage.note(Gate::Release, "websocket opened", Some(matched.operation().at));
-            return Ok(websocket(*accepted, &head, caller, matched, under_way, passage));
+            return Ok(websocket(*accepted, &head, caller, matched, under_way, passage, services));
         }
     };
     let (parts, body) = response.into_parts();
@@ -71,7 +72,7 @@ pub async fn filter(
             return Err(violation(passage, "grpc-without-200"));
         }
         let headers = grpc_headers(&parts.headers, &head, caller, matched, passage)?;
-        let held = Held::new(under_way, ends(caller, &policy.exchange, passage));
+        let held = Held::new(under_way, watch(caller, &policy.exchange, passage, services));
         return Ok(answer(parts.status, headers, held.body(OutBody::Upstream(body))));
     }
     let declared = match matched.operation().response(status) {
@@ -99,30 +100,33 @@ pub async fn filter(
         if judged { "declared fields only" } else { "streamed" },
         Some(matched.operation().at),
     );
-    let held = Held::new(under_way, ends(caller, &policy.exchange, passage));
+    let held = Held::new(under_way, watch(caller, &policy.exchange, passage, services));
     Ok(answer(parts.status, headers, held.body(out)))
 }
 
-/// When a stream ends because its credential does, and how (wire.md § 13).
-fn ends(caller: &Identified<'_>, exchange: &Exchange, passage: &Passage) -> Option<End> {
+/// How a body ends before its end: as a stream of events may, or cut, so that it does not look as if it were complete.
+fn watch(
+    caller: &Identified<'_>,
+    exchange: &Exchange,
+    passage: &Passage,
+    services: &Services,
+) -> Option<Watch> {
     let cut = match exchange {
-        Exchange::Events => None,
-        // Without its trailers a call must not look as if it were complete.
-        Exchange::Grpc => Some(Cut("the credential has ended")),
-        Exchange::Plain | Exchange::WebSocket { .. } => return None,
+        Exchange::Events => false,
+        Exchange::Plain if !caller.can_end() => return None,
+        // Without its trailers a call must not look as if it were complete, and no download without its end.
+        Exchange::Plain | Exchange::Grpc | Exchange::WebSocket { .. } => true,
     };
-    Some((Box::pin(tokio::time::sleep(left(caller, passage)?)), cut))
+    Some(Watch { cut, vigil: Some(caller.vigil(passage, services)), end: None })
 }
 
-/// Until the caller's credential has ended: its token, or its key, whichever is first.
-fn left(caller: &Identified<'_>, passage: &Passage) -> Option<Duration> {
-    let token = caller.token.as_ref().map(|token| token.exp);
-    let key = caller.key.as_ref().map(|key| key.ends_at);
-    let end = token.into_iter().chain(key).min()?;
-    Some(Duration::from_secs(end.saturating_sub(passage.now.secs()).max(0).unsigned_abs()))
+/// The credential of a body that may last. Watching begins when the body first lets itself be waited for: most are
+/// there at once.
+struct Watch {
+    cut: bool,
+    vigil: Option<Vigil>,
+    end: Option<Pin<Box<dyn Future<Output = Ended>>>>,
 }
-
-type End = (Pin<Box<tokio::time::Sleep>>, Option<Cut>);
 
 /// Frames flow until a bound is hit, the program drains, or the credential ends (wire.md § 13).
 fn websocket(
@@ -132,14 +136,12 @@ fn websocket(
     matched: &Matched<'_>,
     under_way: Option<portcullis_limits::Permit>,
     passage: &Passage,
+    services: &Services,
 ) -> Released {
-    let left = left(caller, passage);
+    let vigil = caller.vigil(passage, services);
     let end = async move {
         let _under_way = under_way;
-        match left {
-            Some(left) => tokio::time::sleep(left).await,
-            None => std::future::pending().await,
-        }
+        vigil.ended().await;
         POLICY_VIOLATION
     };
     let mut limits = TunnelLimits::default();
@@ -152,7 +154,7 @@ fn websocket(
     Released { response }
 }
 
-/// Close code 1008 (RFC 6455 § 7.4.1): the credential has ended.
+/// Close code 1008 (RFC 6455 § 7.4.1): the credential has ended, or the operation was withdrawn.
 const POLICY_VIOLATION: u16 = 1008;
 
 type Judged = (OutBody, Option<HeaderValue>, bool);
@@ -274,7 +276,7 @@ fn headers(
     let proof = match caller.kinds() {
         Kinds::NONE => Proof::None,
         kinds if kinds.contains(Kinds::API_KEY) && head.authorization().is_none() => {
-            Proof::Header("X-API-Key")
+            Proof::Header(matched.api().authenticate.api_key.as_ref().map_or("x-api-key", |own| &*own.header))
         }
         _ => Proof::Authorization,
     };
@@ -310,21 +312,37 @@ fn answer(status: StatusCode, headers: HeaderMap, body: OutBody) -> Released {
 /// What lasts as long as a streamed body: its place among the exchanges under way, and the clock of its credential.
 struct Held {
     under_way: Option<portcullis_limits::Permit>,
-    end: Option<End>,
+    watch: Option<Watch>,
 }
 
 impl Held {
-    fn new(under_way: Option<portcullis_limits::Permit>, end: Option<End>) -> Self {
-        Self { under_way, end }
+    fn new(under_way: Option<portcullis_limits::Permit>, watch: Option<Watch>) -> Self {
+        Self { under_way, watch }
     }
 
     fn body(self, body: OutBody) -> OutBody {
         match body {
-            OutBody::Upstream(body) if self.under_way.is_some() || self.end.is_some() => {
+            OutBody::Upstream(body) if self.under_way.is_some() || self.watch.is_some() => {
                 OutBody::Stream(Box::pin(HeldBody { body, held: self }))
             }
             body => body,
         }
+    }
+}
+
+impl Watch {
+    /// Whether it is over.
+    fn poll(&mut self, cx: &mut std::task::Context<'_>, begin: bool) -> bool {
+        if begin && let Some(vigil) = self.vigil.take() {
+            self.end = Some(Box::pin(vigil.ended()));
+        }
+        self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())
+    }
+
+    fn over(&mut self) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Cut>>> {
+        self.end = Some(Box::pin(std::future::ready(Ended::Withdrawn)));
+        let cut = std::mem::take(&mut self.cut);
+        std::task::Poll::Ready(cut.then_some(Err(Cut("the credential has ended"))))
     }
 }
 
@@ -341,12 +359,20 @@ impl http_body::Body for HeldBody {
         mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Cut>>> {
-        if let Some((end, cut)) = &mut self.held.end
-            && end.as_mut().poll(cx).is_ready()
+        let HeldBody { body, held } = &mut *self;
+        if let Some(watch) = &mut held.watch
+            && watch.poll(cx, false)
         {
-            return std::task::Poll::Ready(cut.take().map(Err));
+            return watch.over();
         }
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(body).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(watch) = &mut held.watch
+            && watch.poll(cx, true)
+        {
+            return watch.over();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

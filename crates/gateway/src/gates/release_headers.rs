@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 32 << 10;
 
 /// How the caller of this request proved who he is, for `Cache-Control` and `Vary`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum Proof<'a> {
     /// Not at all: anonymous.
     None,
     /// `Authorization`, or a certificate.
@@ -26,7 +26,7 @@ pub enum Proof {
     /// A cookie.
     Cookie,
     /// Another header.
-    Header(&'static str),
+    Header(&'a str),
 }
 
 /// What decides about the header fields of one answer.
@@ -38,7 +38,7 @@ pub struct Release<'a> {
     /// Header fields that the answer declares.
     pub declared: &'a [HeaderName],
     /// How the caller proved who he is.
-    pub proof: Proof,
+    pub proof: Proof<'a>,
     /// The body was read here: judged, filtered, decrypted or masked. What the upstream says about its bytes is
     /// about other bytes.
     pub body_judged: bool,
@@ -279,7 +279,7 @@ fn names_connection_scheme(challenges: &str) -> bool {
 }
 
 /// § 12, step 6.
-fn cache(headers: &mut HeaderMap, proof: Proof, method: Method) {
+fn cache(headers: &mut HeaderMap, proof: Proof<'_>, method: Method) {
     let vary = match proof {
         Proof::None => {
             if !headers.contains_key(header::CACHE_CONTROL) {

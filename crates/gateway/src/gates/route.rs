@@ -105,12 +105,13 @@ impl<'p> Matched<'p> {
 /// # Errors
 /// 421, 404 or 405; 403 for a preflight that is not welcome.
 pub fn find<'p>(head: &Head, passage: &'p Passage) -> Result<Matched<'p>, Stop> {
-    let Some(candidates) = passage.plan.hosts.apis(head.authority().host()) else {
+    let Some(candidates) = passage.hosts().apis(head.authority().host()) else {
         return Err(refuse(passage, Code::MisdirectedRequest, "host-unknown"));
     };
     let preflight = cors::is_preflight(head);
     let mut allowed: Option<(u16, &'p Api, &'p str)> = None;
     let mut marked = false;
+    let mut closed: Option<(u16, u32)> = None;
     for index in candidates {
         let Some(api) = passage.plan.api(*index) else { continue };
         match api.contract.find(head.method(), head.path()) {
@@ -121,6 +122,9 @@ pub fn find<'p>(head: &Head, passage: &'p Passage) -> Result<Matched<'p>, Stop> 
                 allowed.get_or_insert((*index, api, allow));
             }
             Found::Marked => marked = true,
+            Found::Closed { index: at } => {
+                closed.get_or_insert((*index, u32::try_from(at).unwrap_or(u32::MAX)));
+            }
             Found::Undeclared => {}
         }
     }
@@ -135,6 +139,11 @@ pub fn find<'p>(head: &Head, passage: &'p Passage) -> Result<Matched<'p>, Stop> 
             Err(refusal.into())
         }
         None if !marked && let Some(answer) = told(head, candidates, passage) => Err(answer.into()),
+        // The client learns no more than of a path that is not declared; the log says why.
+        None if let Some(place) = closed => {
+            passage.seen().closed = Some(place);
+            Err(refuse(passage, Code::OperationUndeclared, "operation-closed"))
+        }
         None if marked => Err(refuse(passage, Code::PathRefused, "encoded-delimiter-in-segment")),
         None => Err(refuse(passage, Code::OperationUndeclared, "path-undeclared")),
     }
@@ -159,7 +168,7 @@ fn matched<'p>(
         seen.origin = origin;
     }
     passage.note(Gate::Route, "declared", Some(operation.at));
-    let certificate = passage.handshake.client_cert.is_some();
+    let certificate = passage.certificate().is_some();
     Ok(Matched { api, operation, policy, segments, preflight, certificate, client: head.client().address })
 }
 

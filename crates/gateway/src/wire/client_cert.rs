@@ -41,6 +41,7 @@ impl ClientCert {
     pub(crate) fn of_handshake(
         leaf: CertificateDer<'static>,
         chain: Vec<CertificateDer<'static>>,
+        listener: &str,
         now: i64,
     ) -> Option<Self> {
         let facts = x509::read(&leaf)?;
@@ -50,7 +51,7 @@ impl ClientCert {
             sans: facts.sans,
             subject: facts.subject,
             not_after: facts.not_after,
-            listener: String::new(),
+            listener: listener.to_owned(),
             forwarded: false,
             checked: Cell::new(now),
         })
@@ -63,8 +64,7 @@ impl ClientCert {
         (listener, clients): (&str, &Clients),
         now: i64,
     ) -> Option<Self> {
-        let made = Self::of_handshake(leaf, chain, now)?;
-        let made = Self { listener: listener.to_owned(), forwarded: true, ..made };
+        let made = Self { forwarded: true, ..Self::of_handshake(leaf, chain, listener, now)? };
         made.verify(clients, now).then_some(made)
     }
 

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::acme::Book;
 use super::census::{Census, Seat};
 use super::hello::Hello;
 use super::peer::{self, Peer};
@@ -33,10 +34,14 @@ const BACKLOG: i32 = 1024;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How the edge runs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Worker threads; the number of available cores when absent.
     pub workers: Option<usize>,
+    /// What ACME has brought and proves.
+    pub book: Arc<Book>,
+    /// Sockets that the service manager has opened, by name.
+    pub inherited: Vec<(String, std::net::TcpListener)>,
 }
 
 /// Why a listener cannot be opened.
@@ -44,6 +49,8 @@ pub struct Options {
 pub enum StartError {
     /// The address cannot be bound.
     Bind(SocketAddr, io::Error),
+    /// The service manager has opened no socket of this name.
+    Inherited(String),
     /// Its certificates cannot be used; at a reload the old ones stay.
     Tls(String, TlsError),
     /// A thread or its runtime cannot be made.
@@ -54,6 +61,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Inherited(name) => write!(f, "the service manager has opened no socket named `{name}`"),
             Self::Tls(listener, error) => write!(f, "listener `{listener}`: {error}"),
             Self::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
         }
@@ -69,15 +77,16 @@ struct Live {
 }
 
 impl Live {
-    fn new(plan: Listener) -> Result<Self, StartError> {
-        let tls = plan.tls.as_ref().map(tls::build).transpose();
+    fn new(plan: Listener, book: &Book) -> Result<Self, StartError> {
+        let told = plan.client_cert_from_proxy.as_ref().map(tls::usable).transpose();
+        let tls = told.and_then(|_| plan.tls.as_ref().map(|tls| tls::build(tls, book)).transpose());
         let tls = tls.map_err(|error| StartError::Tls(plan.name.clone(), error))?;
         Ok(Self { plan: Arc::new(plan), tls })
     }
 }
 
 struct Open {
-    configured: SocketAddr,
+    configured: (SocketAddr, Option<String>),
     bound: SocketAddr,
     live: Arc<ArcSwap<Live>>,
     /// Open connections of this listener.
@@ -102,6 +111,8 @@ pub struct Handle {
 
 struct Shared {
     census: Arc<Census>,
+    book: Arc<Book>,
+    inherited: Vec<(String, std::net::TcpListener)>,
     ready: AtomicBool,
     alive: Mutex<usize>,
     ended: Condvar,
@@ -126,15 +137,16 @@ impl Wire {
             .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get))
             .unwrap_or(1)
             .max(1);
+        let Options { book, inherited, .. } = options;
         let mut ready = Vec::new();
         for (id, plan) in listeners.into_iter().enumerate() {
-            let configured = plan.address;
-            let (sockets, bound) = bind(configured, count)?;
+            let configured = (plan.address, plan.inherited.clone());
+            let (sockets, bound) = open(&configured, &inherited, count)?;
             ready.push((
                 Open {
                     configured,
                     bound,
-                    live: Arc::new(ArcSwap::from_pointee(Live::new(plan)?)),
+                    live: Arc::new(ArcSwap::from_pointee(Live::new(plan, &book)?)),
                     connections: Arc::default(),
                     id,
                 },
@@ -143,6 +155,8 @@ impl Wire {
         }
         let shared = Arc::new(Shared {
             census: Arc::default(),
+            book,
+            inherited,
             ready: AtomicBool::new(true),
             alive: Mutex::new(0),
             ended: Condvar::new(),
@@ -183,6 +197,23 @@ impl Handle {
         &self.shared.census
     }
 
+    /// What ACME has brought and proves.
+    pub fn book(&self) -> &Arc<Book> {
+        &self.shared.book
+    }
+
+    /// Every certificate that is served now, by the listener's name.
+    pub fn certificates(&self) -> Vec<(String, tls::Shown)> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |open: &Open| {
+            let live = open.live.load();
+            let shown = live.tls.as_ref().map(Built::shown).unwrap_or_default();
+            let name = live.plan.name.clone();
+            shown.into_iter().map(move |shown| (name.clone(), shown)).collect::<Vec<_>>()
+        };
+        open.iter().flat_map(of).collect()
+    }
+
     /// False from the first moment of a drain.
     pub fn ready(&self) -> bool {
         self.shared.ready.load(Ordering::Relaxed)
@@ -196,12 +227,15 @@ impl Handle {
         let mut kept = Vec::new();
         for plan in listeners {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let same =
-                |open: &&mut Open| open.configured == plan.address && open.live.load().plan.name == plan.name;
+            let same = |open: &&mut Open| {
+                open.configured.0 == plan.address
+                    && open.configured.1 == plan.inherited
+                    && open.live.load().plan.name == plan.name
+            };
             if let Some(open) = open.iter_mut().find(same) {
                 kept.push(open.id);
                 if *open.live.load().plan != plan {
-                    match Live::new(plan) {
+                    match Live::new(plan, &self.shared.book) {
                         Ok(live) => open.live.store(Arc::new(live)),
                         Err(error) => errors.push(error),
                     }
@@ -209,8 +243,10 @@ impl Handle {
                 continue;
             }
             drop(open);
-            let configured = plan.address;
-            let opened = Live::new(plan).and_then(|live| Ok((live, bind(configured, self.workers.len())?)));
+            let configured = (plan.address, plan.inherited.clone());
+            let opened = Live::new(plan, &self.shared.book).and_then(|live| {
+                Ok((live, self::open(&configured, &self.shared.inherited, self.workers.len())?))
+            });
             match opened {
                 Ok((live, (sockets, bound))) => {
                     let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -285,6 +321,23 @@ impl Drop for Alive {
     }
 }
 
+/// The sockets of a listener: its own, or duplicates of the one that the service manager opened (all workers then accept
+/// from one queue).
+fn open(
+    (address, name): &(SocketAddr, Option<String>),
+    inherited: &[(String, std::net::TcpListener)],
+    count: usize,
+) -> Result<(Vec<std::net::TcpListener>, SocketAddr), StartError> {
+    let Some(name) = name else { return bind(*address, count) };
+    let socket = inherited.iter().find(|(known, _)| known == name).map(|(_, socket)| socket);
+    let socket = socket.ok_or_else(|| StartError::Inherited(name.clone()))?;
+    let failed = |error| StartError::Bind(*address, error);
+    socket.set_nonblocking(true).map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    let sockets = (0..count).map(|_| socket.try_clone()).collect::<io::Result<_>>().map_err(failed)?;
+    Ok((sockets, bound))
+}
+
 /// One socket per worker on one address. They listen from here on: the kernel queues until the workers accept.
 fn bind(address: SocketAddr, count: usize) -> Result<(Vec<std::net::TcpListener>, SocketAddr), StartError> {
     let bind = |address: SocketAddr| -> io::Result<std::net::TcpListener> {
@@ -345,6 +398,7 @@ async fn obey<H: Handler>(mut receiver: UnboundedReceiver<Command>, shared: &Arc
                 let Ok(socket) = TcpListener::from_std(socket) else { continue };
                 let local = Local { id, accepting: Rc::default(), connections: Rc::default() };
                 let accept = Accept {
+                    book: shared.book.clone(),
                     live,
                     open,
                     census: shared.census.clone(),
@@ -424,6 +478,7 @@ async fn end(locals: &[Local], drain: Drain, stop: impl Future<Output = ()>) {
 
 /// The accept loop of one listener on one worker.
 struct Accept<H> {
+    book: Arc<Book>,
     live: Arc<ArcSwap<Live>>,
     open: Arc<AtomicUsize>,
     census: Arc<Census>,
@@ -460,7 +515,8 @@ impl<H: Handler> Accept<H> {
         let Some(seat) = self.census.enter(&self.open, address.ip(), bounds.connections, one) else { return };
         let _ = tcp.set_nodelay(true);
         let (census, handler, leave) = (self.census.clone(), self.handler.clone(), self.connections.clone());
-        tokio::task::spawn_local(greet(tcp, address, live, seat, census, handler, leave));
+        let book = self.book.clone();
+        tokio::task::spawn_local(greet(tcp, address, live, seat, census, handler, leave, book));
     }
 }
 
@@ -471,6 +527,7 @@ fn is_clients(error: &io::Error) -> bool {
 }
 
 /// What comes before HTTP.
+#[expect(clippy::too_many_arguments, reason = "one caller, in a task of its own")]
 async fn greet<H: Handler>(
     mut tcp: TcpStream,
     address: SocketAddr,
@@ -479,6 +536,7 @@ async fn greet<H: Handler>(
     census: Arc<Census>,
     handler: Rc<H>,
     leave: Rc<Leave>,
+    book: Arc<Book>,
 ) {
     let bounds = &live.plan.bounds;
     let mut peer = Peer { socket: address, proxied: None, tls: live.tls.is_some() };
@@ -501,11 +559,19 @@ async fn greet<H: Handler>(
         }
         Some(built) => {
             let Some(shaking) = census.handshake(bounds.handshakes) else { return };
-            let Ok(Ok((sock, handshake))) =
-                tokio::time::timeout(bounds.handshake, shake(tcp, built, &live.plan.name)).await
-            else {
-                census.handshake_failed();
-                return;
+            let shaking_hands = shake(tcp, built, &live.plan.name, &book);
+            let (sock, handshake) = match tokio::time::timeout(bounds.handshake, shaking_hands).await {
+                Ok(Ok(Some(done))) => {
+                    handler.shaken(Some(&done.1));
+                    done
+                }
+                // It proved a name, and that was all.
+                Ok(Ok(None)) => return,
+                Ok(Err(_)) | Err(_) => {
+                    census.handshake_failed();
+                    handler.shaken(None);
+                    return;
+                }
             };
             drop(shaking);
             (sock, handshake.h2, handshake)
@@ -519,11 +585,24 @@ async fn greet<H: Handler>(
 /// Fatal alert `unrecognized_name` (RFC 8446 § 6.2, RFC 6066 § 3).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-async fn shake(tcp: TcpStream, built: &Built, listener: &str) -> io::Result<(Sock, Handshake)> {
+/// A handshake, unless it is one that proves a name (RFC 8737): that one ends the connection.
+async fn shake(
+    tcp: TcpStream,
+    built: &Built,
+    listener: &str,
+    book: &Book,
+) -> io::Result<Option<(Sock, Handshake)>> {
     use tokio::io::AsyncWriteExt as _;
     let acceptor = rustls::server::Acceptor::default();
     let mut start = tokio_rustls::LazyConfigAcceptor::new(acceptor, Budget::hello(tcp)).await?;
     let hello = Hello::read(&start.io.lift());
+    if hello.as_ref().is_some_and(Hello::is_acme)
+        && let Some(proof) = start.client_hello().server_name().and_then(|host| book.handshake(host))
+    {
+        let mut stream = start.into_stream(proof).await?;
+        stream.shutdown().await?;
+        return Ok(None);
+    }
     if !built.knows(start.client_hello().server_name()) {
         start.io.write_all(&UNRECOGNIZED_NAME).await?;
         start.io.shutdown().await?;
@@ -532,7 +611,7 @@ async fn shake(tcp: TcpStream, built: &Built, listener: &str) -> io::Result<(Soc
     let stream = start.into_stream(built.config.clone()).await?;
     let mut handshake = tls::facts(stream.get_ref().1, listener);
     handshake.ja4 = hello.map(|hello| hello.ja4().into());
-    Ok((Sock::Tls(Box::new(stream)), handshake))
+    Ok(Some((Sock::Tls(Box::new(stream)), handshake)))
 }
 
 /// HTTP/2's preface, without taking it from the socket.

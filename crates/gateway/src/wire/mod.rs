@@ -17,6 +17,7 @@
 //!
 //! **WebSocket.** See [`upgrade`].
 
+pub mod acme;
 pub mod body;
 pub mod census;
 pub(crate) mod client_cert;
@@ -26,6 +27,7 @@ mod h2guard;
 pub mod hello;
 pub mod listen;
 pub mod peer;
+pub mod pins;
 pub mod serve;
 mod sock;
 pub mod tls;
@@ -35,11 +37,11 @@ pub mod upstream;
 pub mod x509;
 
 pub use body::{Arrival, Cut, InBody, InBodyError, OutBody};
+pub use client_cert::ClientCert;
 pub use guard::Rule;
 pub use listen::{Handle, Options, StartError, Wire};
 pub use peer::Peer;
 pub use serve::{Handler, Raw, Refused};
-pub use client_cert::ClientCert;
 pub use tls::Handshake;
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
 };
 
+use super::acme::{Book, Slot};
 use super::client_cert::ClientCert;
 use super::x509::{self, San};
 
@@ -70,6 +71,18 @@ pub(crate) struct Built {
 }
 
 impl Built {
+    /// Every certificate that is served here now.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        let mut all = self.resolver.facts.clone();
+        if let Some((hosts, slot)) = &self.resolver.acme
+            && let Some(present) = slot.present()
+        {
+            let (key, not_after) = (present.key.clone(), present.not_after);
+            all.push(Shown { source: format!("acme {}", hosts.join(",")), key, not_after });
+        }
+        all
+    }
+
     /// Whether a handshake with this server name can be answered; else the alert is `unrecognized_name`.
     pub(crate) fn knows(&self, sni: Option<&str>) -> bool {
         self.resolver.find(sni).is_some()
@@ -101,9 +114,9 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// A certificate, key, CA or list that cannot be used; a host that no certificate covers.
-pub(crate) fn build(tls: &Tls) -> Result<Built, TlsError> {
+pub(crate) fn build(tls: &Tls, book: &Book) -> Result<Built, TlsError> {
     let provider = provider();
-    let resolver = Arc::new(BySni::new(tls, &provider)?);
+    let resolver = Arc::new(BySni::new(tls, &provider, book)?);
     let versions: &[&rustls::SupportedProtocolVersion] = match tls.min {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
@@ -136,16 +149,27 @@ struct BySni {
     exact: Vec<(String, usize)>,
     wild: Vec<(String, usize)>,
     keys: Vec<Arc<CertifiedKey>>,
+    /// What each of them is, for operators and pins.
+    facts: Vec<Shown>,
+    /// Names that ACME brings a certificate for, and its place.
+    acme: Option<(Vec<String>, Arc<Slot>)>,
     /// For handshakes without a name, where no API names hosts.
     default: Option<usize>,
 }
 
 impl BySni {
-    fn new(tls: &Tls, provider: &CryptoProvider) -> Result<Self, TlsError> {
+    fn new(tls: &Tls, provider: &CryptoProvider, book: &Book) -> Result<Self, TlsError> {
         let (mut exact, mut wild, mut keys, mut sans) = (vec![], vec![], vec![], vec![]);
+        let mut shown = Vec::new();
         for (index, certificate) in tls.certificates.iter().enumerate() {
             let (key, facts) = certified(certificate, provider)?;
-            keys.push(Arc::new(key));
+            let key = Arc::new(key);
+            shown.push(Shown {
+                source: certificate.source.clone(),
+                key: key.clone(),
+                not_after: facts.not_after,
+            });
+            keys.push(key);
             for san in &facts.sans {
                 if let San::Dns(name) = san {
                     let name = name.to_ascii_lowercase();
@@ -157,26 +181,61 @@ impl BySni {
             }
             sans.extend(facts.sans);
         }
-        if keys.is_empty() {
+        let acme = tls.acme.as_ref().map(|acme| (acme.hosts.clone(), book.slot(&acme.name())));
+        if keys.is_empty() && acme.is_none() {
             return Err(error("tls", "no certificate"));
         }
+        let brought = acme.iter().flat_map(|(hosts, _)| hosts);
+        sans.extend(brought.map(|host| San::Dns(host.clone())));
         if let Some(host) = tls.hosts.iter().find(|host| !sans.iter().any(|san| x509::covers(san, host))) {
             return Err(error("tls", format!("no certificate covers the host `{host}`")));
         }
-        Ok(Self { exact, wild, keys, default: tls.hosts.is_empty().then_some(0) })
+        Ok(Self { exact, wild, keys, facts: shown, acme, default: tls.hosts.is_empty().then_some(0) })
     }
 
     fn find(&self, sni: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let index = match sni {
-            None => self.default?,
+            // Where no API names hosts: the first file, or else what ACME brought.
+            None => match self.default? {
+                _ if self.keys.is_empty() => return self.brought(),
+                first => first,
+            },
             Some(name) => {
                 let name = name.to_ascii_lowercase();
+                if self.acme.as_ref().is_some_and(|(hosts, _)| hosts.contains(&name))
+                    && let Some(key) = self.brought()
+                {
+                    return Some(key);
+                }
                 let exact = self.exact.iter().find(|(known, _)| *known == name);
                 let parent = name.split_once('.').map_or("", |(_, parent)| parent);
                 exact.or_else(|| self.wild.iter().find(|(known, _)| known == parent))?.1
             }
         };
         self.keys.get(index).cloned()
+    }
+
+    /// The certificate that ACME brought, once it is there.
+    fn brought(&self) -> Option<Arc<CertifiedKey>> {
+        Some(self.acme.as_ref()?.1.present()?.key.clone())
+    }
+}
+
+/// A certificate that is served.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Where it came from.
+    pub source: String,
+    /// Its chain.
+    pub(crate) key: Arc<CertifiedKey>,
+    /// Its last second, Unix time.
+    pub not_after: i64,
+}
+
+impl Shown {
+    /// The chain, DER, leaf first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
     }
 }
 
@@ -186,7 +245,7 @@ impl ResolvesServerCert for BySni {
     }
 }
 
-fn certified(
+pub(super) fn certified(
     certificate: &Certificate,
     provider: &CryptoProvider,
 ) -> Result<(CertifiedKey, x509::Facts), TlsError> {
@@ -237,6 +296,11 @@ pub(crate) fn roots(pem: &[u8], source: &str) -> Result<RootCertStore, TlsError>
 fn unix_now() -> i64 {
     let gap = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     i64::try_from(gap).unwrap_or(i64::MAX)
+}
+
+/// Whether clients can be judged by these rules at all.
+pub(super) fn usable(clients: &Clients) -> Result<(), TlsError> {
+    client_verifier(clients, &provider()).map(|_| ())
 }
 
 pub(super) fn client_verifier(
@@ -332,8 +396,7 @@ impl ClientCertVerifier for Named {
 pub(crate) fn facts(connection: &rustls::ServerConnection, listener: &str) -> Handshake {
     let mut chain = connection.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned());
     let client_cert = chain.next().and_then(|leaf| {
-        let made = ClientCert::of_handshake(leaf, chain.collect(), unix_now())?;
-        Some(Rc::new(ClientCert { listener: listener.to_owned(), ..made }))
+        ClientCert::of_handshake(leaf, chain.collect(), listener, unix_now()).map(Rc::new)
     });
     Handshake {
         version: connection.protocol_version().and_then(|version| match version {

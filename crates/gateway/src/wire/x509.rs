@@ -37,6 +37,7 @@ const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OID: u8 = 0x06;
 
+const AUTHORITY_OID: &[u8] = &[0x55, 0x1d, 0x23];
 const SAN_OID: &[u8] = &[0x55, 0x1d, 0x11];
 const RSA_OID: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC_OID: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
@@ -114,6 +115,71 @@ fn dotted(oid: &[u8]) -> Option<String> {
         arc = 0;
     }
     (!begun && !out.is_empty()).then_some(out)
+}
+
+/// What names a certificate to its authority (RFC 9773 § 4.1): the key identifier of the authority and the serial number,
+/// both as base64url.
+pub(crate) fn identifier(der: &[u8]) -> Option<(String, String)> {
+    let mut outer = Der(Der(der).only(SEQUENCE)?);
+    let mut tbs = Der(outer.take(SEQUENCE)?);
+    tbs.optional(0xa0)?; // version
+    let serial = tbs.take(INTEGER)?;
+    for _ in 0..5 {
+        tbs.take(SEQUENCE)?; // signature, issuer, validity, subject, key
+    }
+    tbs.optional(0x81)?;
+    tbs.optional(0x82)?;
+    let mut list = Der(Der(tbs.optional(0xa3)??).only(SEQUENCE)?);
+    while !list.0.is_empty() {
+        let mut extension = Der(list.take(SEQUENCE)?);
+        if extension.take(OID)? != AUTHORITY_OID {
+            continue;
+        }
+        extension.optional(0x01)?; // critical
+        let key = Der(Der(extension.take(OCTET_STRING)?).only(SEQUENCE)?).take(0x80)?;
+        return Some((super::acme::encode(key), super::acme::encode(serial)));
+    }
+    None
+}
+
+/// Issuer and subject, as DER without their outer tag.
+pub(crate) fn issuer_and_subject(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut outer = Der(Der(der).only(SEQUENCE)?);
+    let mut tbs = Der(outer.take(SEQUENCE)?);
+    tbs.optional(0xa0)?; // version
+    tbs.take(INTEGER)?; // serial number
+    tbs.take(SEQUENCE)?; // signature
+    let issuer = tbs.take(SEQUENCE)?;
+    tbs.take(SEQUENCE)?; // validity
+    Some((issuer, tbs.take(SEQUENCE)?))
+}
+
+/// DER's SEQUENCE around what stands in one.
+pub(crate) fn sequence(content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let short: &[u8] =
+        length.iter().position(|byte| *byte != 0).and_then(|at| length.get(at..)).unwrap_or(&[0]);
+    let mut all = vec![SEQUENCE];
+    if content.len() > 0x7f {
+        all.push(0x80 | u8::try_from(short.len()).unwrap_or(0));
+    }
+    all.extend_from_slice(short);
+    all.extend_from_slice(content);
+    all
+}
+
+/// The whole SubjectPublicKeyInfo, DER: what a pin is the hash of (RFC 7469 § 2.4).
+pub fn public_key(der: &[u8]) -> Option<&[u8]> {
+    let mut outer = Der(Der(der).only(SEQUENCE)?);
+    let mut tbs = Der(outer.take(SEQUENCE)?);
+    tbs.optional(0xa0)?; // version
+    tbs.take(INTEGER)?; // serial number
+    for _ in 0..4 {
+        tbs.take(SEQUENCE)?; // signature, issuer, validity, subject
+    }
+    let before = tbs.0;
+    tbs.take(SEQUENCE)?;
+    before.get(..before.len().saturating_sub(tbs.0.len()))
 }
 
 fn names(extensions: &[u8]) -> Option<Vec<San>> {

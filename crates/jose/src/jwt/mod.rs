@@ -6,11 +6,13 @@
 
 mod assertion;
 mod claims;
+mod identity;
 mod introspection;
 mod openid;
 
 pub use assertion::{AssertionPolicy, client_assertion};
 pub use claims::Claims;
+pub use identity::{Carried, IdentityPolicy, identity};
 pub use introspection::introspected;
 pub use openid::{IdTokenPolicy, LogoutPolicy, id_token, logout_token};
 

@@ -307,6 +307,11 @@ impl Durable for SqliteDurable {
         ledger::shipped(&self.db, seq, now)
     }
 
+    fn clock(&mut self) -> Result<i64> {
+        let sql = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+        Ok(self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
     fn put(&mut self, put: &Put) -> Result<bool> {
         let row = params![put.kind.text(), put.key.bytes(), put.expires, put.now];
         let fresh = self.db.prepare_cached(replay::PUT)?.execute(row)? == 1;

@@ -25,6 +25,7 @@ pub(in crate::gates) struct Case {
     hosts: Option<Vec<String>>,
     #[serde(default)]
     headers: Vec<(String, String)>,
+    listener: "",
     sni: Option<String>,
     public_port: Option<u16>,
     #[serde(default = "stranger")]
@@ -121,6 +122,7 @@ pub(in crate::gates) fn run(case: &Case) -> Result<Head, (String, String)> {
         peer: case.peer.parse().unwrap(),
         how: if case.proxy_protocol { How::Proxy } else { How::Peer },
         scheme: if case.scheme == "http" { Scheme::Http } else { Scheme::Https },
+        listener: "",
         sni: case.sni.as_deref(),
         public_port: Some(case.public_port.unwrap_or(443)),
         websocket: case.websocket,
@@ -299,6 +301,7 @@ fn canonical_tells_what_is_allowed_instead_of_an_unknown_method() {
             peer: "203.0.113.9".parse().unwrap(),
             how: How::Peer,
             scheme: Scheme::Https,
+            listener: "",
             sni: None,
             public_port: None,
             websocket: false,
@@ -342,6 +345,7 @@ fn canonical_host_case_does_not_depend_on_how_many_hosts_there_are() {
             peer: "203.0.113.9".parse().unwrap(),
             how: How::Peer,
             scheme: Scheme::Https,
+            listener: "",
             sni: None,
             public_port: Some(443),
             websocket: false,

@@ -1,11 +1,11 @@
 //! API keys that are sent themselves (callers.md § 8).
 
-use super::{Failure, Proof, current, key};
+use super::{Failure, Proof, current, key, unpaid};
 use crate::gates::route::Matched;
 use crate::passage::Passage;
 use crate::services::Services;
 use portcullis_core::head::Head;
-use portcullis_core::opaque::Env;
+use portcullis_core::opaque::{ApiKey, Env};
 use portcullis_core::problem::Code;
 use portcullis_vault::api_keys::NotAccepted;
 
@@ -23,6 +23,12 @@ pub(super) async fn verify(
         return Err(Failure::refused(Code::CredentialUnsupported, "key-not-accepted"));
     };
     let env = if policy.live { Env::Live } else { Env::Test };
+    if let Ok(key) = ApiKey::parse(text)
+        && !services.shared.keys.remembers(&key.id(), passage.now)
+    {
+        // Nothing is looked up for an address that guesses.
+        unpaid(head, passage, services)?;
+    }
     let accepted = services.shared.keys.verify(text, env, passage.now).await;
     let (known, state) = accepted.map_err(|refused| match refused {
         NotAccepted::Invalid(reason) => Failure::refused(Code::KeyInvalid, reason),

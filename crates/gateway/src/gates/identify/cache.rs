@@ -1,5 +1,6 @@
 //! Tokens that were verified a moment ago (callers.md § 7): positives only, bounded, one per worker thread.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -11,6 +12,16 @@ pub(crate) const TTL_S: i64 = 60;
 
 /// SHA-256 over the token and the policies it may be judged by.
 pub(crate) type TokenHash = [u8; 32];
+
+/// SHA-256 over parts with their lengths: no two lists of parts read alike.
+pub(crate) fn hash(parts: &[&[u8]]) -> TokenHash {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
+}
 
 /// Two generations: a full young one becomes the old one, which is forgotten. An entry that is used survives.
 pub(crate) struct Cache<T> {
@@ -79,6 +90,15 @@ mod tests {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&n.to_le_bytes());
         key
+    }
+
+    #[test]
+    fn parts_do_not_run_together() {
+        let parts: [&[&[u8]]; 5] =
+            [&[b"ab", b"c"], &[b"a", b"bc"], &[b"abc"], &[b"", b"abc"], &[b"abc", b""]];
+        for (at, one) in parts.iter().enumerate() {
+            assert!(parts.iter().skip(at + 1).all(|other| hash(one) != hash(other)), "{one:?}");
+        }
     }
 
     #[test]

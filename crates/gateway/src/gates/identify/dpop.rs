@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::extract::Token;
+use crate::events::{self, Event};
 use crate::passage::Passage;
 use crate::services::Services;
 use http::HeaderValue;
@@ -40,7 +41,10 @@ pub(super) async fn check(
     services.shared.metrics.replay(ReplayKind::Dpop.text(), seen.text());
     match seen {
         Presented::Fresh => Ok(()),
-        Presented::Seen => Err(Failure::refused(Code::DpopProofInvalid, "dpop-replay")),
+        Presented::Seen => {
+            events::tell(Event::DpopReplay, None, passage, services);
+            Err(Failure::refused(Code::DpopProofInvalid, "dpop-replay"))
+        }
         Presented::Unavailable => Err(unavailable()),
     }
 }

@@ -12,7 +12,7 @@ use http::HeaderName;
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
 use portcullis_core::verdict::{Refusal, Stop};
-use portcullis_jose::digest::Digests;
+use portcullis_jose::digest::{Check, Digests};
 use portcullis_plan::access::Alternative;
 use std::ops::Deref;
 
@@ -65,10 +65,36 @@ impl<'p> Provisional<'p> {
         Ok((InBody::of(bytes.into()), caller))
     }
 
+    /// The body will come in pieces, as they were sent.
+    pub(in crate::gates) fn digesting(self) -> Digesting<'p> {
+        Digesting { check: self.duty.map(|duty| duty.check()), identified: self.identified }
+    }
+
     fn discharge(self, body: &[u8], passage: &Passage) -> Result<Identified<'p>, Stop> {
-        let Some(duty) = self.duty else { return Ok(self.identified) };
-        let mut check = duty.check();
-        check.update(body);
+        let mut digesting = self.digesting();
+        digesting.update(body);
+        digesting.finish(passage)
+    }
+}
+
+/// Evidence to be: a provisional caller whose body is coming.
+#[must_use]
+pub(in crate::gates) struct Digesting<'p> {
+    identified: Identified<'p>,
+    check: Option<Check>,
+}
+
+impl<'p> Digesting<'p> {
+    /// The next bytes, before content decoding.
+    pub(in crate::gates) fn update(&mut self, bytes: &[u8]) {
+        if let Some(check) = &mut self.check {
+            check.update(bytes);
+        }
+    }
+
+    /// The body has ended.
+    pub(in crate::gates) fn finish(self, passage: &Passage) -> Result<Identified<'p>, Stop> {
+        let Some(check) = self.check else { return Ok(self.identified) };
         if check.finish() {
             passage.note(Gate::Intake, "the body has its signed digest", None);
             return Ok(self.identified);
@@ -87,7 +113,7 @@ impl Deref for Provisional<'_> {
     }
 }
 
-fn unread(error: InBodyError, passage: &Passage) -> Stop {
+pub(in crate::gates) fn unread(error: InBodyError, passage: &Passage) -> Stop {
     passage.note(Gate::Intake, "body-not-read", passage.operation_at());
     Refusal::new(error.code(), "body-not-read").close().into()
 }

@@ -3,7 +3,7 @@
 use http::header::AUTHORIZATION;
 use portcullis_core::head::Head;
 use portcullis_core::problem::Code;
-use portcullis_core::verdict::{Refusal, Stop};
+use portcullis_core::verdict::Stop;
 use portcullis_jose::message::{Label, TAG};
 use portcullis_plan::access::{Authenticate, Kinds};
 
@@ -49,9 +49,23 @@ pub(crate) enum Signed {
     Pc1,
 }
 
+/// Why no credential was taken out.
+pub(crate) enum Unreadable {
+    /// A verdict on what was presented.
+    Refused(Code, &'static str),
+    /// A header that `canonical` should have refused.
+    Stop(Stop),
+}
+
+impl From<Stop> for Unreadable {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
 impl<'h> Presented<'h> {
     /// Reads the places where a credential may stand.
-    pub(crate) fn take(head: &'h Head, accepts: &Authenticate) -> Result<Self, Stop> {
+    pub(crate) fn take(head: &'h Head, accepts: &Authenticate) -> Result<Self, Unreadable> {
         let mut presented = Self::default();
         if let Some(value) = head.single(AUTHORIZATION.as_str())? {
             presented.authorization(value, head.single("dpop")?)?;
@@ -76,21 +90,21 @@ impl<'h> Presented<'h> {
         }
         for (_, value) in head.cookies() {
             if portcullis_core::opaque::find(value.as_bytes()).is_some() {
-                return Err(Refusal::new(Code::CredentialMisplaced, "credential-in-cookie").into());
+                return Err(Unreadable::Refused(Code::CredentialMisplaced, "credential-in-cookie"));
             }
         }
         Ok(presented)
     }
 
     /// `scheme SP credential`; the scheme in any case, exactly one space (RFC 9110 § 11.6.2, stricter).
-    fn authorization(&mut self, value: &'h str, proof: Option<&'h str>) -> Result<(), Stop> {
+    fn authorization(&mut self, value: &'h str, proof: Option<&'h str>) -> Result<(), Unreadable> {
         let (scheme, credential) = value.split_once(' ').unwrap_or((value, ""));
         let kind =
             [("bearer", 0), ("dpop", 1), ("apikey", 2)].iter().find(|(n, _)| scheme.eq_ignore_ascii_case(n));
         if kind.is_some()
             && (credential.is_empty() || credential.bytes().any(|b| matches!(b, b' ' | b'\t' | b',')))
         {
-            return Err(Refusal::new(Code::TokenInvalid, "authorization-shape").into());
+            return Err(Unreadable::Refused(Code::TokenInvalid, "authorization-shape"));
         }
         match kind {
             Some((_, 0)) => self.token = Some(Token { scheme: Scheme::Bearer, text: credential, proof }),
@@ -133,6 +147,6 @@ fn is_ours(input: &str) -> bool {
     input.contains(TAG) || Label::read_all(&[input.as_bytes()]).is_err()
 }
 
-fn ambiguous(reason: &'static str) -> Stop {
-    Refusal::new(Code::CredentialAmbiguous, reason).into()
+fn ambiguous(reason: &'static str) -> Unreadable {
+    Unreadable::Refused(Code::CredentialAmbiguous, reason)
 }

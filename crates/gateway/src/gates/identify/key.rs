@@ -1,6 +1,8 @@
 //! A registered key once its possession is proved: where it may be used, and whom it stands for (callers.md §§ 8, 16).
 
-use super::{Failure, Proof};
+use super::vigil::Standing;
+use super::{Failure, Proof, unpaid};
+use crate::events::{self, Event};
 use crate::gates::route::Matched;
 use crate::passage::Passage;
 use crate::services::Services;
@@ -12,7 +14,7 @@ use portcullis_core::opaque::Id16;
 use portcullis_core::problem::Code;
 use portcullis_core::verdict::Fault;
 use portcullis_jose::api_key::State;
-use portcullis_plan::api::Principal;
+use portcullis_plan::api::{Api, Principal};
 use portcullis_store::StoreError;
 use portcullis_vault::api_keys::RegisteredKey;
 use std::net::IpAddr;
@@ -26,10 +28,15 @@ static ISSUER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("portcullis:keys"
 /// The row of a key, from memory or the store.
 pub(super) async fn registered(
     id: Option<Id16>,
+    head: &Head,
     passage: &Passage,
     services: &Services,
 ) -> Result<Option<Arc<RegisteredKey>>, Failure> {
     let Some(id) = id else { return Ok(None) };
+    if !services.shared.keys.remembers(&id, passage.now) {
+        // Nothing is looked up for an address that guesses.
+        unpaid(head, passage, services)?;
+    }
     services.shared.keys.registered(id, passage.now).await.map_err(unavailable)
 }
 
@@ -44,12 +51,20 @@ pub(super) fn allowed(key: &RegisteredKey, client: IpAddr, matched: &Matched<'_>
     if !key.may_come_from(client) {
         return refused("key-address");
     }
+    if !of_tenant(key, matched.api()) {
+        return refused("key-tenant");
+    }
     if key.is_for(&matched.api().name, &matched.operation().id) { Ok(()) } else { refused("key-api") }
+}
+
+/// Whether the key is of the one tenant that the API is for, if it is for one.
+pub(super) fn of_tenant(key: &RegisteredKey, api: &Api) -> bool {
+    api.tenant.as_ref().is_none_or(|tenant| key.tenant.as_ref() == Some(tenant))
 }
 
 /// The caller that a key stands for. `state` is one that works.
 pub(super) fn proof(
-    key: &RegisteredKey,
+    key: &Arc<RegisteredKey>,
     state: State,
     principal: &Principal,
     decision: &'static str,
@@ -75,13 +90,14 @@ pub(super) fn proof(
         key: Some(used),
         ..Caller::anonymous()
     };
-    Proof { caller: Rc::new(caller), hash: Some(hash), decision }
+    Proof { caller: Rc::new(caller), hash: Some(hash), decision, standing: Standing::Key(key.clone()) }
 }
 
 /// The key was accepted: its use is noted beside the request, and a deprecated one is shown on the answer.
 pub(super) fn used(key: &RegisteredKey, state: State, head: &Head, passage: &Passage, services: &Services) {
     if state == State::Deprecated {
         lifecycle(key, passage);
+        events::tell(Event::DeprecatedKey, Some(&key.id), passage, services);
     }
     if !services.dry {
         let agent = head.header(USER_AGENT.as_str()).unwrap_or_default();

@@ -16,20 +16,24 @@ mod opaque;
 mod possession;
 mod signature;
 mod token;
+mod vigil;
 
-pub(crate) use cache::Cache;
+pub(crate) use cache::{Cache, hash};
 pub(crate) use challenge::insufficient_scope;
 pub use duty::Provisional;
+pub(in crate::gates) use duty::{Digesting, unread};
 pub(crate) use extract::is_signed;
 pub(crate) use signature::Verifiers;
 pub(crate) use token::Verified;
+pub(in crate::gates) use vigil::{Ended, Vigil};
 
 use super::flood::{self, Calm};
 use super::route::Matched;
+use crate::events::{self, Event};
 use crate::passage::Passage;
 use crate::services::Services;
 use chain::Choice;
-use extract::Presented;
+use extract::{Presented, Unreadable};
 use http::HeaderValue;
 use http::header::DATE;
 use portcullis_core::caller::{Caller, Kind};
@@ -40,9 +44,11 @@ use portcullis_core::verdict::{Fault, Refusal, Stop};
 use portcullis_plan::access::{Access, Alternative, Kinds};
 use portcullis_telemetry::metrics::Credential;
 use portcullis_vault::api_keys::Place;
+use smallvec::SmallVec;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
+use vigil::Standing;
 
 /// Evidence: a caller whose proof was checked, or nobody where nobody is welcome by name.
 #[must_use]
@@ -50,6 +56,7 @@ pub struct Identified<'p> {
     caller: Rc<Caller>,
     alternative: Option<&'p Alternative>,
     kinds: Kinds,
+    standing: SmallVec<[Standing; 1]>,
 }
 
 impl Identified<'_> {
@@ -72,6 +79,7 @@ pub(crate) struct Proof {
     caller: Rc<Caller>,
     hash: Option<[u8; 8]>,
     decision: &'static str,
+    standing: Standing,
 }
 
 /// Why a member was not verified.
@@ -115,9 +123,16 @@ pub async fn who<'p>(
     if api.authenticate.dpop_nonce {
         dpop::offer_nonce(passage, services);
     }
-    let presented = Presented::take(head, &api.authenticate)
-        .inspect_err(|_| in_cookie(head, passage))
-        .map_err(|stop| flood::unreadable(stop, passage, services, head.client().address))?;
+    let presented = match Presented::take(head, &api.authenticate) {
+        Ok(presented) => presented,
+        Err(Unreadable::Refused(code, reason)) => {
+            in_cookie(code, head, passage, services);
+            return refuse(code, reason, head, matched, passage, services);
+        }
+        Err(Unreadable::Stop(stop)) => {
+            return Err(flood::unreadable(stop, passage, services, head.client().address));
+        }
+    };
     if presented.unsupported {
         return refuse(Code::CredentialUnsupported, "authorization-scheme", head, matched, passage, services);
     }
@@ -128,7 +143,7 @@ pub async fn who<'p>(
             Choice::VerifyAny(kinds) => (None, kinds),
             Choice::Refuse(code, reason) => return refuse(code, reason, head, matched, passage, services),
         };
-    let mut proofs: Vec<Proof> = Vec::with_capacity(1);
+    let mut proofs: SmallVec<[Proof; 1]> = SmallVec::new();
     let mut duty = None;
     for kind in [Kinds::TOKEN, Kinds::API_KEY, Kinds::SIGNATURE, Kinds::CERTIFICATE] {
         if !kinds.contains(kind) {
@@ -139,7 +154,7 @@ pub async fn who<'p>(
             (Kinds::TOKEN, Some(token), _) => match &api.authenticate.opaque {
                 // The shape decides, and nothing is tried twice. Four dots are a JWE, which is refused outright.
                 Some(policy) if !matches!(dots(token.text), 2 | 4) => {
-                    opaque::verify(token, policy, api, passage, services).await
+                    opaque::verify(token, policy, api, head, passage, services).await
                 }
                 _ if dots(token.text) == 2 => token::verify(token, api, passage, services).await,
                 _ => Err(Failure::token("not-a-jwt")),
@@ -169,10 +184,27 @@ pub async fn who<'p>(
             }
         }
     }
-    let (caller, hash, decision) = combine(proofs, passage)?;
+    let Combined { caller, hash, decision, standing } = match combine(proofs) {
+        Ok(combined) => combined,
+        Err((code, reason)) => return refuse(code, reason, head, matched, passage, services),
+    };
+    if let (Some(tenant), Some(own)) = (&api.tenant, &caller.tenant)
+        && tenant != own
+    {
+        return refuse(Code::CredentialConflict, "tenant-of-another-api", head, matched, passage, services);
+    }
+    if api.tenant.is_some() && caller.tenant.is_none() && api.principal.tenant.is_some() {
+        return refuse(Code::CredentialConflict, "tenant-missing", head, matched, passage, services);
+    }
     passage.note(Gate::Identify, decision, alternative.map(|a| a.at));
     passage.saw_caller(&caller, hash);
-    Ok(Provisional::new(Identified { caller, alternative, kinds }, duty))
+    Ok(Provisional::new(Identified { caller, alternative, kinds, standing }, duty))
+}
+
+/// Before anything is looked up that is not known here: an address whose failures have emptied its bucket is answered
+/// without. What was good a while ago is still known, so that nobody locks out his neighbours behind one address.
+fn unpaid(head: &Head, passage: &Passage, services: &Services) -> Result<(), Failure> {
+    flood::spent(passage, services, head.client().address).map_err(Failure::Stop)
 }
 
 /// Own credentials are worth nothing while this node might not know that they were revoked (callers.md § 7).
@@ -200,7 +232,11 @@ fn credential(kind: Kinds, presented: &Presented<'_>) -> Credential {
 }
 
 /// A key in a cookie is looked at beside the request: if there is such a key, its owner is told.
-fn in_cookie(head: &Head, passage: &Passage) {
+fn in_cookie(code: Code, head: &Head, passage: &Passage, services: &Services) {
+    if code != Code::CredentialMisplaced {
+        return;
+    }
+    events::tell(Event::SecretInCookie, None, passage, services);
     let key = head.cookies().find_map(|(_, value)| portcullis_core::opaque::find_key(value.as_bytes()));
     passage.seen().exposed = key.map(|key| (key, Place::Cookie));
 }
@@ -213,7 +249,7 @@ fn nobody<'p>(access: &'p Access, passage: &Passage) -> Identified<'p> {
     passage.note(Gate::Identify, "anonymous, by name", at);
     let caller = Rc::new(Caller::anonymous());
     passage.saw_caller(&caller, None);
-    Identified { caller, alternative: None, kinds: Kinds::NONE }
+    Identified { caller, alternative: None, kinds: Kinds::NONE, standing: SmallVec::new() }
 }
 
 /// All kinds that the API is configured for.
@@ -232,24 +268,27 @@ fn accepted(matched: &Matched<'_>) -> Kinds {
     kinds
 }
 
-/// Caller, hash for the log, decision.
-type Combined = (Rc<Caller>, Option<[u8; 8]>, &'static str);
+/// What several proofs say together.
+struct Combined {
+    caller: Rc<Caller>,
+    hash: Option<[u8; 8]>,
+    decision: &'static str,
+    standing: SmallVec<[Standing; 1]>,
+}
 
 /// Several members: tenants must agree, scopes are the intersection, the subject is the token's, else the key's
 /// (callers.md § 15, step 4).
-fn combine(proofs: Vec<Proof>, passage: &Passage) -> Result<Combined, Stop> {
+fn combine(proofs: SmallVec<[Proof; 1]>) -> Result<Combined, (Code, &'static str)> {
     let mut proofs = proofs.into_iter();
-    let Some(first) = proofs.next() else {
-        return Err(Refusal::new(Code::CredentialUnsupported, "nothing-verified").into());
+    let Some(Proof { mut caller, hash, decision, standing }) = proofs.next() else {
+        return Err((Code::CredentialUnsupported, "nothing-verified"));
     };
-    let (mut caller, hash, decision) = (first.caller, first.hash, first.decision);
-    for proof in proofs {
-        let other = proof.caller;
+    let mut standing = SmallVec::from_buf([standing]);
+    for Proof { caller: other, standing: also, .. } in proofs {
         if let (Some(a), Some(b)) = (&caller.tenant, &other.tenant)
             && a != b
         {
-            passage.note(Gate::Identify, "tenants disagree", None);
-            return Err(Refusal::new(Code::CredentialConflict, "tenants-disagree").into());
+            return Err((Code::CredentialConflict, "tenants-disagree"));
         }
         let mut both = (*caller).clone();
         // A certificate that grants nothing is a proof beside the others and takes nothing from them.
@@ -259,8 +298,9 @@ fn combine(proofs: Vec<Proof>, passage: &Passage) -> Result<Combined, Stop> {
         both.tenant = both.tenant.or_else(|| other.tenant.clone());
         both.key = both.key.or_else(|| other.key.clone());
         caller = Rc::new(both);
+        standing.push(also);
     }
-    Ok((caller, hash, decision))
+    Ok(Combined { caller, hash, decision, standing })
 }
 
 /// A failed credential is charged to the address it came from; nothing presented was charged by `flood`.

@@ -1,14 +1,16 @@
 //! Client certificates: as what a token is bound to (RFC 8705), and as a credential (callers.md § 13).
 //!
-//! The listener has verified chain, purpose, validity and revocation in the handshake; a `Client-Cert` header is never
-//! read. What is left is whose certificate it is.
+//! Chain, purpose, validity and revocation were verified: in the handshake, or by `canonical` for a certificate that a
+//! trusted proxy tells of. What is left is whose certificate it is.
 
+use super::vigil::Standing;
 use super::{Failure, Proof};
 use crate::passage::Passage;
 use crate::services::Services;
 use crate::wire::x509::San;
 use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::caller::{Binding, Caller, ClaimSource, Kind, Subject};
+use portcullis_core::dn::Dn;
 use portcullis_core::problem::Code;
 use portcullis_core::secret::constant_time_eq;
 use portcullis_jose::b64u;
@@ -31,9 +33,11 @@ pub(super) fn bound(x5t: &str, passage: &Passage) -> Result<(), Failure> {
 /// The one client of the API that the connection's certificate names.
 pub(super) fn verify(api: &Api, passage: &Passage, services: &Services) -> Result<Proof, Failure> {
     let refused = |reason| Failure::refused(Code::CertificateInvalid, reason);
-    let Some(own) = thumbprint(passage) else { return Err(refused("no-certificate")) };
-    let sans = &passage.handshake.client_sans;
-    let mut named = api.authenticate.mtls.iter().filter(|client| names(&client.by, sans, &own));
+    let (Some(own), Some(certificate)) = (thumbprint(passage), passage.certificate()) else {
+        return Err(refused("no-certificate"));
+    };
+    let (sans, subject) = (&certificate.sans, certificate.subject.as_ref());
+    let mut named = api.authenticate.mtls.iter().filter(|client| names(&client.by, sans, subject, &own));
     let client = match (named.next(), named.next()) {
         (Some(client), None) => client,
         (None, _) => return Err(refused("certificate-of-nobody")),
@@ -55,31 +59,31 @@ pub(super) fn verify(api: &Api, passage: &Passage, services: &Services) -> Resul
         subject: Some(subject),
         ..Caller::anonymous()
     };
-    Ok(Proof { caller: Rc::new(caller), hash: Some(hash), decision: "certificate" })
+    let standing = Standing::Certificate;
+    Ok(Proof { caller: Rc::new(caller), hash: Some(hash), decision: "certificate", standing })
 }
 
 /// `x5t#S256` of the connection's client certificate.
 fn thumbprint(passage: &Passage) -> Option<String> {
-    let leaf = passage.handshake.client_cert.as_ref()?;
+    let leaf = &passage.certificate()?.leaf;
     Some(b64u::encode(digest(&SHA256, leaf).as_ref()))
 }
 
 /// Bytes against bytes, but for the case of DNS names.
-fn names(by: &MtlsName, sans: &[San], thumbprint: &str) -> bool {
+fn names(by: &MtlsName, sans: &[San], subject: Option<&Dn>, thumbprint: &str) -> bool {
     match by {
         MtlsName::Uri(wanted) => sans.iter().any(|san| matches!(san, San::Uri(uri) if **uri == **wanted)),
         MtlsName::Dns(wanted) => {
             sans.iter().any(|san| matches!(san, San::Dns(name) if name.eq_ignore_ascii_case(wanted)))
         }
+        MtlsName::Subject(wanted) => subject == Some(wanted),
         MtlsName::Thumbprint(wanted) => **wanted == *thumbprint,
     }
 }
 
 fn still_good(passage: &Passage) -> bool {
-    let handshake = &passage.handshake;
-    let listener = passage.plan.listeners.iter().find(|l| l.name == handshake.listener);
-    let clients = listener.and_then(|l| l.tls.as_ref()).and_then(|tls| tls.clients.as_ref());
-    handshake.client_still_good(clients, passage.now.secs())
+    let now = passage.now.secs();
+    passage.certificate().is_some_and(|own| own.still_good(own.rules(&passage.plan), now))
 }
 
 /// What is registered with a client, as claims: `sub` is its name.
@@ -112,8 +116,8 @@ mod tests {
     fn a_certificate_is_named_by_bytes_and_wholly() {
         let sans =
             [San::Uri("spiffe://acme/orders".into()), San::Dns("Orders.acme.example".into()), San::Other];
-        let uri = |text: &str| names(&MtlsName::Uri(text.into()), &sans, "print");
-        let dns = |text: &str| names(&MtlsName::Dns(text.into()), &sans, "print");
+        let uri = |text: &str| names(&MtlsName::Uri(text.into()), &sans, None, "print");
+        let dns = |text: &str| names(&MtlsName::Dns(text.into()), &sans, None, "print");
         assert!(uri("spiffe://acme/orders") && dns("orders.acme.example"));
         for other in
             ["spiffe://acme/order", "spiffe://acme/orders/", "spiffe://ACME/orders", "spiffe://acme/*", ""]
@@ -123,8 +127,25 @@ mod tests {
         for other in ["acme.example", "*.acme.example", "orders.acme.example.", "spiffe://acme/orders"] {
             assert!(!dns(other), "{other}");
         }
-        assert!(names(&MtlsName::Thumbprint("print".into()), &sans, "print"));
-        assert!(!names(&MtlsName::Thumbprint("prin".into()), &sans, "print"));
+        assert!(names(&MtlsName::Thumbprint("print".into()), &sans, None, "print"));
+        assert!(!names(&MtlsName::Thumbprint("prin".into()), &sans, None, "print"));
+        let dn = |text: &str| Dn::parse(text).unwrap();
+        let by =
+            |text: &str| names(&MtlsName::Subject(dn(text)), &sans, Some(&dn("CN=orders,O=Acme")), "print");
+        assert!(by("CN=orders,O=Acme"));
+        for other in [
+            "CN=orders",
+            "O=Acme,CN=orders",
+            "CN=orders,O=Acme,C=DE",
+            "CN=Orders,O=Acme",
+            "CN=Orders.acme.example",
+        ] {
+            assert!(!by(other), "{other}");
+        }
+        assert!(
+            !names(&MtlsName::Subject(dn("CN=orders")), &sans, None, "print"),
+            "a subject that cannot be named"
+        );
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use super::extract::Token;
 use super::token;
-use super::{Failure, Proof, possession};
+use super::vigil::Standing;
+use super::{Failure, Proof, possession, unpaid};
 use crate::passage::Passage;
 use crate::services::Services;
+use portcullis_core::head::Head;
 use portcullis_core::problem::Code;
 use portcullis_core::verdict::Fault;
 use portcullis_jose::reason::Reason;
@@ -21,6 +23,7 @@ pub(super) async fn verify(
     presented: Token<'_>,
     policy: &OpaquePolicy,
     api: &Api,
+    head: &Head,
     passage: &Passage,
     services: &Services,
 ) -> Result<Proof, Failure> {
@@ -31,6 +34,10 @@ pub(super) async fn verify(
     let introspector = passage.plan.introspector(policy.introspection).ok_or_else(unavailable)?;
     let (issuer, _) = passage.plan.issuer(policy.issuer).ok_or_else(unavailable)?;
     let rules = (policy.policy_id, &policy.policy);
+    if !introspector.remembers(text, policy.policy_id, passage.now) {
+        // The issuer is not asked on behalf of an address that guesses.
+        unpaid(head, passage, services)?;
+    }
     let claims = match introspector.ask(text, rules, passage.now).await {
         Ok(Answer::Active(claims)) => claims,
         Ok(Answer::Inactive) => return Err(Failure::token("not-active")),
@@ -45,7 +52,8 @@ pub(super) async fn verify(
     possession::check(claims.binding(), presented, passage, services).await?;
     let caller = token::caller(&claims, &api.principal, issuer.url.clone())?;
     let hash = caller.subject.as_ref().map(|subject| services.shared.hash_subject(subject));
-    Ok(Proof { caller: Rc::new(caller), hash, decision: "opaque token" })
+    let standing = Standing::Opaque(claims, policy.issuer);
+    Ok(Proof { caller: Rc::new(caller), hash, decision: "opaque token", standing })
 }
 
 /// RFC 6750 § 2.1.

@@ -5,6 +5,7 @@
 
 use super::extract::Signed as Scheme;
 use super::{Failure, Proof, current, dpop, key};
+use crate::events::{self, Event};
 use crate::gates::route::Matched;
 use crate::passage::{Passage, Sealed};
 use crate::services::Services;
@@ -43,8 +44,8 @@ pub(super) async fn verify(
     let claim = Claim::read(scheme, head, policy)?;
     claim.fresh(now, replay.lost_at()).map_err(refused)?;
     claim.covers(sealed, policy).map_err(refused)?;
-    let known = key::registered(claim.key_id(), passage, services).await?;
-    let known = known.filter(|known| can_verify(&known.row, policy, now));
+    let known = key::registered(claim.key_id(), head, passage, services).await?;
+    let known = known.filter(|known| can_verify(&known.row, policy, now) && key::of_tenant(known, api));
     let verifier = known.as_ref().and_then(|known| verifier(&known.row, services));
     claim.verify(verifier.as_deref(), sealed).map_err(refused)?;
     // No row never verifies: the dummy is always wrong.
@@ -63,7 +64,10 @@ pub(super) async fn verify(
         services.shared.metrics.replay(ReplayKind::Signature.text(), seen.text());
         match seen {
             Presented::Fresh => {}
-            Presented::Seen => return Err(refused(Refusal::Replay)),
+            Presented::Seen => {
+                events::tell(Event::SignatureReplay, Some(&known.id), passage, services);
+                return Err(refused(Refusal::Replay));
+            }
             Presented::Unavailable => return Err(dpop::unavailable()),
         }
     }

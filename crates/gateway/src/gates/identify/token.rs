@@ -1,8 +1,10 @@
 //! Tokens in `Authorization`: JWTs of configured issuers (callers.md §§ 4–7).
 
-use super::cache::{TTL_S, TokenHash};
+use super::cache::{TTL_S, TokenHash, hash};
 use super::extract::Token;
+use super::vigil::{Standing, token_facts};
 use super::{Failure, Proof, current, possession};
+use crate::events::{self, Event};
 use crate::passage::Passage;
 use crate::services::Services;
 use portcullis_core::caller::{Caller, ClaimSource, Kind, Subject};
@@ -12,21 +14,19 @@ use portcullis_jose::jwt::{Claims, Unverified};
 use portcullis_jose::reason::Reason;
 use portcullis_plan::access::{Issuer, JwtPolicy};
 use portcullis_plan::api::{Api, Principal};
-use portcullis_telemetry::note;
 use portcullis_vault::jwks::IssuerKeys;
-use portcullis_vault::revocation::TokenFacts;
+use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A token that was verified, and what must hold at every use of it.
 pub(crate) struct Verified {
     caller: Rc<Caller>,
     hash: Option<[u8; 8]>,
-    claims: Arc<Claims>,
+    pub(super) claims: Arc<Claims>,
     issuer: Arc<IssuerKeys>,
-    issuer_index: usize,
-    kid: Option<Box<str>>,
+    pub(super) issuer_index: usize,
+    pub(super) kid: Option<Box<str>>,
     epoch: u64,
     skew: i64,
     until: i64,
@@ -138,35 +138,17 @@ pub(super) fn not_revoked(
     if issuer.revocable {
         current(passage, services)?;
     }
-    let token = TokenFacts {
-        issuer: &issuer.url,
-        jti: claims.jti(),
-        sid: claims.sid(),
-        subject: claims.subject(),
-        client: claims.client().map(|client| &**client),
-        signing_key: kid,
-        iat: claims.iat(),
-    };
-    if services.shared.revoked.is_empty() || !services.shared.revoked.names(&token) {
+    let revoked = &services.shared.revoked;
+    if revoked.is_empty() || !revoked.names(&token_facts(claims, &issuer.url, kid)) {
         return Ok(());
     }
-    presented_revoked(passage, services);
+    events::tell(Event::RevokedToken, None, passage, services);
     Err(refused(Reason::Revoked))
-}
-
-/// Somebody goes on with a token that was taken away: the operator hears of it, once a second at most.
-fn presented_revoked(passage: &Passage, services: &Services) {
-    static TOLD: AtomicI64 = AtomicI64::new(0);
-    if !services.dry && TOLD.swap(passage.now.secs(), Ordering::Relaxed) != passage.now.secs() {
-        let id = passage.id.to_string();
-        let message = "a revoked token was presented; the request's line in the log says by whom";
-        note::warn("token.revoked_presented", message, &[("request", id.as_str().into())]);
-    }
 }
 
 /// Revocation and binding are looked at on every use: a bound token is no bearer, and a bearer is not bound.
 async fn proof(
-    verified: &Verified,
+    verified: &Rc<Verified>,
     presented: Token<'_>,
     passage: &Passage,
     services: &Services,
@@ -179,6 +161,7 @@ async fn proof(
         caller: verified.caller.clone(),
         hash: verified.hash,
         decision: if cached { "token, cached" } else { "token" },
+        standing: Standing::Token(verified.clone()),
     })
 }
 
@@ -194,20 +177,12 @@ impl Verified {
 /// The policies are in the key, so that a lax route cannot warm a strict one; and so is the reading of the claims, for
 /// two APIs may call the same token by different names.
 fn cache_key(token: &str, api: &Api) -> TokenHash {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let mut policies = SmallVec::<[u8; 32]>::new();
     for policy in &api.authenticate.jwt {
-        context.update(&policy.policy_id.to_le_bytes());
+        policies.extend_from_slice(&policy.policy_id.to_le_bytes());
     }
-    for pointer in [&*api.principal.id, api.principal.tenant.as_deref().unwrap_or_default()] {
-        context.update(pointer.as_bytes());
-        context.update(&[0]);
-    }
-    context.update(token.as_bytes());
-    let mut key = [0; 32];
-    for (to, from) in key.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    key
+    let tenant = api.principal.tenant.as_deref().unwrap_or_default();
+    hash(&[&policies, api.principal.id.as_bytes(), tenant.as_bytes(), token.as_bytes()])
 }
 
 pub(super) fn refused(reason: Reason) -> Failure {

@@ -30,7 +30,7 @@ fn map(lines: &[(&str, &[u8])]) -> HeaderMap {
 
 struct Given<'a> {
     policy: &'a HeaderPolicy,
-    proof: Proof,
+    proof: Proof<'a>,
     judged: bool,
 }
 

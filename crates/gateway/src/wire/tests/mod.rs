@@ -51,13 +51,10 @@ impl Handler for Forward {
             "/ja4" => return text(200, raw.handshake.ja4.as_deref().unwrap_or("none")),
             "/tls" => {
                 let tls = &raw.handshake;
-                return text(
-                    200,
-                    {
-                        let sans = tls.client_cert.as_ref().map(|c| c.sans.clone()).unwrap_or_default();
-                        format!("{:?} {:?} {:?} {sans:?}", tls.version, tls.group, tls.sni)
-                    },
-                );
+                return text(200, {
+                    let sans = tls.client_cert.as_ref().map(|c| c.sans.clone()).unwrap_or_default();
+                    format!("{:?} {:?} {:?} {sans:?}", tls.version, tls.group, tls.sni)
+                });
             }
             "/count" | "/stream/count" if !path.starts_with("/via") => {
                 return match raw.body.collect(1 << 20).await {
@@ -141,11 +138,8 @@ fn serve_with(
     let upstream = upstream.map(|plan| Upstream::new(plan).unwrap());
     let door = Arc::new(Door::new());
     let shared = upstream.clone();
-    let handle = Wire::start(listeners, Options { workers: Some(1) }, move |worker| Forward {
-        pool: Pool::new(door.clone()),
-        upstream: shared.clone(),
-        worker,
-        log: RefCell::default(),
+    let handle = Wire::start(listeners, Options { workers: Some(1), ..Options::default() }, move |worker| {
+        Forward { pool: Pool::new(door.clone()), upstream: shared.clone(), worker, log: RefCell::default() }
     })
     .unwrap();
     let address = handle.addresses()[0].1;

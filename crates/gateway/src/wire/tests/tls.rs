@@ -44,7 +44,8 @@ fn leaf(ca: &Ca, names: &[&str], change: impl FnOnce(&mut CertificateParams)) ->
 
 fn secure(certificates: Vec<Certificate>) -> Listener {
     let mut listener = listener();
-    listener.tls = Some(Tls { certificates, min: TlsVersion::V1_2, clients: None, hosts: Vec::new() });
+    listener.tls =
+        Some(Tls { certificates, acme: None, min: TlsVersion::V1_2, clients: None, hosts: Vec::new() });
     listener
 }
 
@@ -286,8 +287,12 @@ fn certificates_are_replaced_under_load_and_broken_ones_are_not_served() {
         assert!(Client::new(&ca1).get(address, "a.example", "/hello").is_ok());
     }
     assert!(
-        Wire::start(vec![secure(vec![])], Options { workers: Some(1) }, |_| -> Forward { unreachable!() })
-            .is_err()
+        Wire::start(
+            vec![secure(vec![])],
+            Options { workers: Some(1), ..Options::default() },
+            |_| -> Forward { unreachable!() }
+        )
+        .is_err()
     );
 }
 
@@ -326,7 +331,7 @@ fn a_client_certificate_on_an_old_connection_is_looked_at_again() {
     let (verified, ended) = (1_748_736_000, 1_767_225_601);
     let certificate = || {
         let leaf = CertificateDer::from_pem_slice(&made.chain).unwrap();
-        ClientCert::of_handshake(leaf, Vec::new(), verified).unwrap()
+        ClientCert::of_handshake(leaf, Vec::new(), "public", verified).unwrap()
     };
     let good = |clients: Option<&Clients>, now| certificate().still_good(clients, now);
     let (clear, listed) = (clients(&ca, Some(&[1])), clients(&ca, Some(&[1, 77])));
