@@ -1,7 +1,7 @@
 //! The OpenAPI document of an API: its files are gathered, then `contract` judges it.
 
 use super::desk::{Desk, Terms as Why};
-use crate::words::api::{self as words, Api, OnError, Rule};
+use crate::words::api::{self as words, Api, Coding, OnError, Rule};
 use crate::words::observe::Documents;
 use crate::words::{At, Loosening};
 use portcullis_contract::document::{Bounds, Document, Files, Loading, load};
@@ -10,6 +10,7 @@ use portcullis_contract::model::{
 };
 use portcullis_contract::violation::In;
 use portcullis_core::finding::Span;
+use portcullis_plan::api::Bodies;
 use std::path::Path;
 
 /// How large documents may be.
@@ -185,6 +186,7 @@ pub(crate) fn terms(desk: &mut Desk<'_>, name: &str, api: &At<Api>) -> Terms {
         },
         strict: api.strict,
         head_from_get: api.head == words::Head::FromGet,
+        places: places(api),
         ..Terms::default()
     };
     if let Some(path) = &api.base_path
@@ -236,11 +238,7 @@ fn loosening(desk: &mut Desk<'_>, api: &str, words: &At<words::Loosen>, made: &m
     }
     let whole = matches!(
         rule,
-        Rule::PlaintextUpstream
-            | Rule::HeaderNames
-            | Rule::UnknownProperties
-            | Rule::LenientIntegers
-            | Rule::BidiControls
+        Rule::PlaintextUpstream | Rule::HeaderNames | Rule::LenientIntegers | Rule::BidiControls
     );
     if whole && !words.operations.is_empty() {
         let message = format!("`{}` holds for the whole API", rule.name());
@@ -262,7 +260,9 @@ fn loosening(desk: &mut Desk<'_>, api: &str, words: &At<words::Loosen>, made: &m
         Rule::ReservedHeader => made.reserved_header.push(list),
         Rule::SecretParameter => made.secret_parameter.push(list),
         Rule::Shapeless => made.shapeless.push(list),
-        Rule::UnknownProperties => made.request.unknown = terms::Unknown::Allow,
+        Rule::UnknownParameters => made.unknown_parameters.push(list),
+        Rule::UnknownProperties => made.unknown_properties.push(list),
+        Rule::VerbatimBody => made.verbatim.push(list),
         Rule::LenientIntegers => made.lenient_integers = true,
         Rule::BidiControls => made.request.bidi_controls = true,
         // These are not the contract's.
@@ -287,6 +287,8 @@ fn subject(api: &str, words: &words::Loosen) -> String {
 
 /// The hard maximum of a body without uploads (contract.md § 11.3).
 pub(crate) const MAX_BODY: u64 = 10 << 20;
+/// The hard maximum of a body with files in it.
+pub(crate) const MAX_UPLOAD: u64 = 1 << 30;
 /// The largest answer that is read into memory.
 pub(crate) const MAX_ANSWER: u64 = 256 << 20;
 
@@ -304,31 +306,71 @@ pub(crate) fn within(desk: &mut Desk<'_>, name: &str, size: u64, hard: u64, at: 
     size.clamp(1, hard)
 }
 
+/// Bytes of a body with files in it.
+pub(crate) fn upload_bytes(desk: &mut Desk<'_>, api: &Api) -> u64 {
+    match &api.uploads.max_bytes {
+        Some(size) => within(desk, "uploads.max_bytes", size.0, MAX_UPLOAD, size.at),
+        None => 25 << 20,
+    }
+}
+
+/// How bodies arrive.
+pub(crate) fn bodies(desk: &mut Desk<'_>, api: &Api) -> Bodies {
+    let codings = api.request.codings.as_deref().unwrap_or(&[Coding::Gzip, Coding::Br]);
+    let max_ratio = match &api.request.max_ratio {
+        Some(ratio) if !(1..=1000).contains(&ratio.value) => {
+            let message = "`request.max_ratio` is outside its hard limit";
+            desk.error("bound-too-large", ratio.at, message, "it is at least 1 and at most 1000");
+            1
+        }
+        Some(ratio) => ratio.value,
+        None => 100,
+    };
+    let spool = match &api.uploads.spool {
+        Some(folder) => {
+            let path = desk.files.path(folder);
+            if !path.is_dir() {
+                let message = format!("there is no folder `{}`", folder.value);
+                desk.error("spool-missing", folder.at, message, "make it, for the user that runs Portcullis");
+            }
+            path
+        }
+        None => std::env::temp_dir(),
+    };
+    Bodies {
+        gzip: codings.contains(&Coding::Gzip),
+        brotli: codings.contains(&Coding::Br),
+        zstd: codings.contains(&Coding::Zstd),
+        max_ratio,
+        spool: spool.into(),
+    }
+}
+
 fn request(desk: &mut Desk<'_>, words: &At<words::Request>) -> RequestTerms {
     let default = RequestTerms::default();
     let pages = &words.pagination;
     let usual = Pagination::default();
     RequestTerms {
-        max_bytes: match words.max_bytes {
-            Some(size) => within(desk, "request.max_bytes", size.0, MAX_BODY, words.at),
+        max_bytes: match &words.max_bytes {
+            Some(size) => within(desk, "request.max_bytes", size.0, MAX_BODY, size.at),
             None => default.max_bytes,
         },
-        max_depth: words.max_depth.unwrap_or(default.max_depth),
-        max_values: words.max_values.unwrap_or(default.max_values),
-        unknown: match words.unknown {
+        max_depth: words.max_depth.as_deref().copied().unwrap_or(default.max_depth),
+        max_values: words.max_values.as_deref().copied().unwrap_or(default.max_values),
+        unknown: match words.unknown.value {
             words::Unknown::Reject => terms::Unknown::Reject,
             words::Unknown::Strip => terms::Unknown::Strip,
         },
-        read_only: match words.read_only {
+        read_only: match words.read_only.value {
             words::ReadOnly::Reject => terms::ReadOnly::Reject,
             words::ReadOnly::Strip => terms::ReadOnly::Strip,
         },
-        text: match words.default_text {
+        text: match words.default_text.value {
             words::Text::None => terms::TextRule::None,
             words::Text::Code => terms::TextRule::Code,
             words::Text::Plain => terms::TextRule::Plain,
         },
-        require_length: words.require_length,
+        require_length: words.require_length.value,
         pagination: Pagination {
             maximum: pages.maximum.unwrap_or(usual.maximum),
             offset: pages.offset.unwrap_or(usual.offset),
@@ -344,15 +386,54 @@ fn request(desk: &mut Desk<'_>, words: &At<words::Request>) -> RequestTerms {
 
 fn response(desk: &mut Desk<'_>, api: &At<Api>) -> ResponseTerms {
     let default = ResponseTerms::default();
+    let words = &api.response;
     ResponseTerms {
-        mode: match api.response.mode {
+        mode: match words.mode.value {
             words::Mode::Filter => terms::Mode::Filter,
             words::Mode::Enforce => terms::Mode::Enforce,
         },
-        max_bytes: match api.response.max_bytes {
-            Some(size) => within(desk, "response.max_bytes", size.0, MAX_ANSWER, api.at),
+        unknown: match words.unknown.value {
+            words::Undeclared::Strip => terms::Unknown::Strip,
+            words::Undeclared::Reject => terms::Unknown::Reject,
+        },
+        errors: match words.errors.value {
+            words::Errors::List => terms::Errors::List,
+            words::Errors::None => terms::Errors::None,
+        },
+        violation_status: match &words.violation_status {
+            Some(status) if matches!(status.value, 400 | 422) => status.value,
+            Some(status) => {
+                let message = format!("`{}` is no status of a violation", status.value);
+                desk.error("status-invalid", status.at, message, "it is 400 or 422");
+                default.violation_status
+            }
+            None => default.violation_status,
+        },
+        max_bytes: match &words.max_bytes {
+            Some(size) => within(desk, "response.max_bytes", size.0, MAX_ANSWER, size.at),
             None => default.max_bytes,
         },
         ..default
     }
+}
+
+/// Where the configuration says what a document may be compared with.
+fn places(api: &Api) -> Vec<(&'static str, Span)> {
+    let (request, response) = (&api.request, &api.response);
+    let nowhere = Span::default();
+    vec![
+        ("request.max_bytes", request.max_bytes.as_ref().map_or(nowhere, |size| size.at)),
+        ("request.max_depth", request.max_depth.as_ref().map_or(nowhere, |depth| depth.at)),
+        ("request.max_values", request.max_values.as_ref().map_or(nowhere, |values| values.at)),
+        ("request.unknown", request.unknown.at),
+        ("request.read_only", request.read_only.at),
+        ("request.text", request.default_text.at),
+        ("request.default_text", request.default_text.at),
+        ("request.require_length", request.require_length.at),
+        ("request.pagination", request.pagination.at),
+        ("response.mode", response.mode.at),
+        ("response.unknown", response.unknown.at),
+        ("response.errors", response.errors.at),
+        ("response.max_bytes", response.max_bytes.as_ref().map_or(nowhere, |size| size.at)),
+    ]
 }

@@ -2,13 +2,13 @@
 
 use super::access::Rules;
 use super::desk::{Desk, Terms};
-use super::document::{MAX_ANSWER, MAX_BODY, within};
+use super::document::{MAX_ANSWER, MAX_BODY, MAX_UPLOAD, within};
 use super::limits::{Top, closer, quota};
 use super::object;
 use crate::words::At;
 use crate::words::api::{self as words, Api, Rule};
 use http::HeaderName;
-use portcullis_contract::model::{Mode, Operation};
+use portcullis_contract::model::{BodyPlan, Mode, Operation};
 use portcullis_contract::violation::In;
 use portcullis_core::finding::Severity;
 use portcullis_core::head::Method;
@@ -27,6 +27,8 @@ pub(crate) struct Shared<'w> {
     /// Limits of the API and of its tags.
     pub(crate) layers: Layers,
     pub(crate) tags: Vec<(String, Layers)>,
+    /// Bytes of a body with files.
+    pub(crate) upload_bytes: u64,
     /// Seconds in which a body must have come.
     pub(crate) arrival_s: u32,
 }
@@ -84,10 +86,14 @@ fn policy(
         desk.loosen("report", subject.clone(), terms)
     });
     let mut max_bytes = operation.request.max_bytes;
+    let of_api = shared.api.request.max_bytes.as_ref().map_or(1 << 20, |size| size.0);
+    // What the document says of its own operation holds for files as well.
+    let mut upload_bytes = if max_bytes < of_api { max_bytes } else { shared.upload_bytes };
     if let Some(size) = own.request.max_bytes {
-        let wanted = within(desk, "request.max_bytes", size.0, MAX_BODY, at);
-        let of_api = shared.api.request.max_bytes.map_or(1 << 20, |size| size.0);
-        max_bytes = closest(max_bytes, of_api, wanted);
+        let hard = if takes_files(operation) { MAX_UPLOAD } else { MAX_BODY };
+        let wanted = within(desk, "request.max_bytes", size.0, hard, at);
+        upload_bytes = closest(max_bytes, of_api, wanted);
+        max_bytes = closest(max_bytes, of_api, wanted.min(MAX_BODY));
     }
     let response = response(desk, shared, operation, own, &subject, at);
     let exchange = exchange(desk, shared, operation, own, &subject);
@@ -107,8 +113,19 @@ fn policy(
         idempotent: own.idempotent,
         declared_headers: headers(operation),
         max_bytes,
+        upload_bytes,
         arrival_s: shared.arrival_s,
         report_only,
+    })
+}
+
+/// Whether a body of the operation may be, or have, a file.
+fn takes_files(operation: &Operation) -> bool {
+    let contents = operation.body.iter().flat_map(|body| &body.contents);
+    contents.into_iter().any(|content| match &content.plan {
+        BodyPlan::Upload(_) => true,
+        BodyPlan::Multipart(multipart) => multipart.takes_files(),
+        _ => false,
     })
 }
 
@@ -174,7 +191,7 @@ fn response(
     let max_bytes = match own.response.max_bytes {
         Some(size) => {
             let wanted = within(desk, "response.max_bytes", size.0, MAX_ANSWER, at);
-            let of_api = shared.api.response.max_bytes.map_or(10 << 20, |size| size.0);
+            let of_api = shared.api.response.max_bytes.as_ref().map_or(10 << 20, |size| size.0);
             closest(operation.response.max_bytes, of_api, wanted)
         }
         None => operation.response.max_bytes,

@@ -211,6 +211,11 @@ pub struct Request {
     pub default_text: At<Text>,
     /// Chunked bodies are refused.
     pub require_length: At<bool>,
+    /// Content codings of bodies that are undone ([gzip, br]). `[]`: none.
+    pub codings: Option<Vec<Coding>>,
+    /// Bytes that one coded byte may become (100, at most 1000).
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_ratio: Option<At<u32>>,
     /// Bounds of `limit`, `page_size`, `offset` and the like where the document has none.
     pub pagination: At<Pagination>,
 }

@@ -1,5 +1,6 @@
 //! The configuration as people write it. Every doc comment here is shown in editors and on the reference page.
 
+pub mod admin;
 pub mod api;
 pub(crate) mod at;
 pub mod caller;
@@ -7,6 +8,7 @@ pub mod limits;
 pub mod listen;
 pub mod observe;
 pub(crate) mod scalar;
+pub mod uploads;
 pub mod upstream;
 
 pub use at::{At, Map, OneOrMany, Short};
@@ -23,9 +25,11 @@ pub struct Document {
     pub listen: Option<At<listen::Listen>>,
     /// Certificate and key when `listen` is just an address.
     pub tls: Option<At<listen::Tls>>,
-    /// Address of the admin listener: `/livez`, `/readyz`, `/metrics`. On loopback only; off by default.
+    /// Address of the admin listener, on loopback: `/livez`, `/readyz`, `/metrics`. Or that, and who may use the admin API. Off by default.
     #[schemars(extend("examples" = ["127.0.0.1:9443"]))]
-    pub admin: Option<At<String>>,
+    pub admin: Option<At<Short<admin::Admin>>>,
+    /// The audit ledger.
+    pub audit: admin::Audit,
     /// The APIs, by name.
     pub apis: Map<api::Api>,
     /// Token issuers that APIs refer to by name.

@@ -7,15 +7,18 @@ mod accept;
 mod duties;
 mod input;
 mod judge;
+mod multipart;
+mod receive;
 mod refusal;
 mod texts;
+mod upload;
 
 pub use input::Input;
 pub(super) use input::{Carry, Judged};
 
 use super::authorize::OperationPermit;
 use super::cors;
-use super::identify::{Identified, Provisional};
+use super::identify::{Identified, Provisional, unread};
 use super::route::Matched;
 use crate::passage::Passage;
 use crate::services::Services;
@@ -23,16 +26,16 @@ use crate::wire::upgrade::Offer;
 use crate::wire::{Arrival, InBody};
 use duties::Undischarged;
 use http::HeaderValue;
-use http::header::ACCEPT_ENCODING;
 use input::Contents;
-use portcullis_contract::body::MediaType;
+use portcullis_contract::body::{MediaType, MediaTypeError};
 use portcullis_contract::duty::Duty;
-use portcullis_contract::model::{BodyPlan, Operation};
+use portcullis_contract::model::{BodyPlan, Content, Operation, RequestBody};
 use portcullis_core::head::Head;
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
 use portcullis_core::verdict::Stop;
 use portcullis_plan::api::Exchange;
+use receive::Receiving;
 use refusal::{note, refuse, violated};
 use std::time::Duration;
 
@@ -76,7 +79,7 @@ pub async fn read<'p>(
         let contents = Undischarged::new(contents, duties).discharge(matched, passage, services).await?;
         return Ok((Input::mint(operation, contents), caller));
     }
-    let (media, judged, caller) = take_body(caller, head, body, operation, matched, passage).await?;
+    let (media, judged, caller) = take_body(caller, head, body, operation, matched, passage, services).await?;
     passage.note(Gate::Intake, "keeps the contract", Some(operation.at));
     let contents = judged.join(duties).map(|body| Contents { parameters, media, body });
     let contents = contents.discharge(matched, passage, services).await?;
@@ -93,6 +96,7 @@ async fn take_body<'p>(
     operation: &Operation,
     matched: &Matched<'p>,
     passage: &Passage,
+    services: &Services,
 ) -> Result<Taken<'p>, Stop> {
     let nothing = |caller: Provisional<'p>| {
         let caller = caller.without_body(passage)?;
@@ -100,7 +104,15 @@ async fn take_body<'p>(
     };
     let declared = match (&operation.body, body.is_empty() && head.content_length().unwrap_or(0) == 0) {
         (None, true) => return nothing(caller),
-        (None, false) => return Err(refuse(passage, Code::BodyUnexpected, "body-not-declared")),
+        (None, false) => {
+            // Chunks without a byte in them are no body; with a length there is nothing to wait for.
+            let sent = head.content_length().is_some()
+                || body.has_data().await.map_err(|error| unread(error, passage))?;
+            return match sent {
+                true => Err(note(passage, Code::BodyUnexpected, "body-not-declared").close().into()),
+                false => nothing(caller),
+            };
+        }
         (Some(declared), true) if declared.required => {
             return Err(refuse(passage, Code::BodyMissing, "body-required"));
         }
@@ -110,28 +122,19 @@ async fn take_body<'p>(
     if operation.request.require_length && head.content_length().is_none() {
         return Err(refuse(passage, Code::LengthRequired, "chunked"));
     }
-    let media = head.content_type().map(MediaType::parse);
-    let Some(Ok(media)) = media else {
-        return Err(refuse(passage, Code::UnsupportedMediaType, "content-type-missing-or-malformed"));
-    };
+    let media = media_type(head, declared, passage)?;
     let Some((content, plan)) = declared.plan(&media).filter(|_| media.is_utf8()) else {
         return Err(refuse(passage, Code::UnsupportedMediaType, "media-type-not-declared"));
     };
-    if head.content_encoding().is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        let refusal = note(passage, Code::UnsupportedEncoding, "content-encoding");
-        return Err(refusal.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")).into());
-    }
-    let limit = matched.policy().max_bytes;
+    let bodies = &matched.api().bodies;
+    let coding = receive::coding(head.content_encoding(), bodies, passage)?;
+    let limit = limit(&plan, matched);
     if head.content_length().is_some_and(|length| length > limit) {
         return Err(note(passage, Code::PayloadTooLarge, "content-length").close().into());
     }
-    body.set_arrival(Some(Arrival {
-        grace: Duration::from_secs(5),
-        rate: 500,
-        total: Duration::from_secs(u64::from(matched.policy().arrival_s)),
-    }));
+    body.set_arrival(Some(arrival(&plan, head.content_length().unwrap_or(limit), matched)));
     let canonical = HeaderValue::try_from(media.essence()).ok();
-    if let BodyPlan::Opaque = plan {
+    if let (BodyPlan::Opaque, None) = (&plan, coding) {
         passage.note(Gate::Intake, "opaque body, sizes only", Some(content.at));
         // With a signed digest it is read here, by the clock of bodies, and only then handed on.
         let (mut body, caller) = caller.stream(body, limit, passage).await?;
@@ -142,8 +145,80 @@ async fn take_body<'p>(
         }
         return Ok((canonical, Undischarged::new(Judged::Opaque(body), Vec::new()), caller));
     }
-    let (bytes, caller) = caller.collect(body, limit, passage).await?;
-    passage.seen().request_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let receiving = |caller, body| Receiving::new(caller, body, coding, limit, bodies);
+    let (bytes, caller) = match (&plan, coding) {
+        (BodyPlan::Multipart(plan), _) => {
+            let receiving = receiving(caller, body);
+            let (judged, caller) =
+                multipart::read(receiving, &media, plan, matched, passage, services).await?;
+            return Ok((None, Undischarged::new(judged, Vec::new()), caller));
+        }
+        (BodyPlan::Upload(rules), _) => {
+            let receiving = receiving(caller, body);
+            let (file, caller) = upload::read(receiving, &media, rules, matched, passage, services).await?;
+            return Ok((None, Undischarged::new(Judged::File(file), Vec::new()), caller));
+        }
+        // The usual body: one piece, which is handed on without a copy.
+        (_, None) => {
+            let (bytes, caller) = caller.collect(body, limit, passage).await?;
+            passage.seen().request_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            (bytes, caller)
+        }
+        (_, Some(_)) => receiving(caller, body).collect(passage).await?,
+    };
+    if bytes.is_empty() && coding.is_none() {
+        // Chunks without a byte in them.
+        return match declared.required {
+            true => Err(refuse(passage, Code::BodyMissing, "body-required")),
+            false => Ok((None, Undischarged::new(Judged::Nothing, Vec::new()), caller)),
+        };
+    }
+    if let BodyPlan::Opaque = plan {
+        passage.note(Gate::Intake, "opaque body, sizes only", Some(content.at));
+        return Ok((canonical, Undischarged::new(Judged::Text(bytes), Vec::new()), caller));
+    }
     let judged = judge::judge(bytes, &plan, operation, matched, passage)?;
     Ok((canonical, judged, caller))
+}
+
+/// Exactly one, in the grammar of RFC 9110 § 8.3. A multipart body with two boundaries is as malformed as any that
+/// can be cut in two ways.
+fn media_type(head: &Head, declared: &RequestBody, passage: &Passage) -> Result<MediaType, Stop> {
+    let Some(text) = head.content_type() else {
+        return Err(refuse(passage, Code::UnsupportedMediaType, "content-type-missing"));
+    };
+    MediaType::parse(text).map_err(|error| {
+        let essence = text.split(';').next().unwrap_or_default().trim_ascii();
+        let multipart = |content: &Content| matches!(content.plan, BodyPlan::Multipart(_));
+        let twice = error == MediaTypeError::DuplicateParameter
+            && essence.eq_ignore_ascii_case("multipart/form-data")
+            && declared.contents.iter().any(multipart);
+        if twice {
+            return refuse(passage, Code::MalformedBody, "content-type-parameter-twice");
+        }
+        refuse(passage, Code::UnsupportedMediaType, "content-type-malformed")
+    })
+}
+
+/// Bytes of a body, as sent and decoded.
+fn limit(plan: &BodyPlan, matched: &Matched<'_>) -> u64 {
+    let policy = matched.policy();
+    match plan {
+        BodyPlan::Upload(_) => policy.upload_bytes,
+        BodyPlan::Multipart(plan) if plan.takes_files() => policy.upload_bytes,
+        _ => policy.max_bytes,
+    }
+}
+
+/// How fast a body of so many bytes must arrive: at least 500 B/s after 5 s, 60 s in all; with files one second more
+/// for each 100 KiB, half an hour at most.
+fn arrival(plan: &BodyPlan, bytes: u64, matched: &Matched<'_>) -> Arrival {
+    let files = match plan {
+        BodyPlan::Upload(_) => true,
+        BodyPlan::Multipart(plan) => plan.takes_files(),
+        _ => false,
+    };
+    let total = u64::from(matched.policy().arrival_s);
+    let total = if files { (total + bytes / (100 << 10)).min(1800) } else { total };
+    Arrival { grace: Duration::from_secs(5), rate: 500, total: Duration::from_secs(total) }
 }

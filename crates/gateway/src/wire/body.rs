@@ -129,6 +129,19 @@ impl InBody {
         self.given.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
+    /// Whether there is a byte; reads until that is known. The byte is not lost.
+    ///
+    /// # Errors
+    /// See [`InBodyError`].
+    pub async fn has_data(&mut self) -> Result<bool, InBodyError> {
+        if self.given.is_none() {
+            self.given = self.next().await?;
+            // It is counted when it is taken.
+            self.received = 0;
+        }
+        Ok(self.given.is_some())
+    }
+
     /// The whole body, of at most `limit` bytes. One piece is handed on without a copy.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! Evidence: values that were checked, and how they are written anew.
 
 use super::duties::Discharged;
+use super::multipart::Form;
+use super::upload::CheckedFile;
+use crate::spool::{IN_MEMORY, Piece, Pieces};
 use crate::wire::InBody;
 use crate::wire::upgrade::Offer;
 use bytes::Bytes;
@@ -12,6 +15,7 @@ use portcullis_contract::param::Parameters;
 use portcullis_contract::violation::In;
 use portcullis_plan::api::BindSource;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Evidence: values that were checked against the contract. All that goes on is written from them.
 #[must_use]
@@ -35,6 +39,9 @@ pub(in crate::gates) enum Judged {
     Lines(Bytes),
     Form(FormBody),
     Text(Bytes),
+    Multipart(Box<Form>),
+    /// One file, and its type.
+    File(CheckedFile),
     Opaque(InBody),
     Upgrade(Offer),
 }
@@ -56,6 +63,17 @@ pub(in crate::gates) enum Carry {
     Nothing,
     Buffered(Bytes),
     Stream(InBody),
+    Pieces(Pieces),
+}
+
+impl Carry {
+    /// In one piece with its length where it is in memory, else as it is read.
+    fn of(pieces: Pieces) -> Self {
+        match pieces.in_memory(IN_MEMORY as u64) {
+            Some(bytes) => Self::Buffered(bytes),
+            None => Self::Pieces(pieces),
+        }
+    }
 }
 
 impl<'p> Input<'p> {
@@ -97,6 +115,14 @@ impl<'p> Input<'p> {
             }
             Judged::Form(form) => Carry::Buffered(Bytes::copy_from_slice(form.text().as_bytes())),
             Judged::Text(text) | Judged::Lines(text) => Carry::Buffered(text),
+            Judged::Multipart(form) => {
+                return (HeaderValue::try_from(form.media).ok(), Carry::of(form.pieces), None);
+            }
+            Judged::File(file) => {
+                let media = HeaderValue::try_from(&*file.accepted().media).ok();
+                let pieces = Pieces::new([Piece::File(Arc::clone(file.spooled()))]);
+                return (media, Carry::of(pieces), None);
+            }
             Judged::Opaque(body) => Carry::Stream(body),
         };
         (self.contents.media, carry, None)
@@ -115,6 +141,7 @@ impl<'p> Input<'p> {
                 let node = match &self.contents.body {
                     Judged::Json(declared) => declared.tape.root().pointer(pointer)?,
                     Judged::Form(form) => form.tape().root().pointer(pointer)?,
+                    Judged::Multipart(form) => form.tape.root().pointer(pointer)?,
                     _ => return None,
                 };
                 node.as_str()
