@@ -178,6 +178,19 @@ problems! {
     ObjectNotYours = "object-not-yours", 404, "No such object.";
     /// There is no such object, or it is not the caller's; the two are not told apart.
     NotFound = "not-found", 404, "No such object.";
+    // Administration.
+    /// Nothing is configured that could prove who administers; `admin: { authenticate: … }` does.
+    AdministrationClosed = "administration-closed", 403, "The admin API is closed.";
+    /// What was asked for cannot be; `detail` says why.
+    OrderRefused = "order-refused", 422, "What was asked for cannot be.";
+    /// The key has a living successor already.
+    KeyRotationInProgress = "key-rotation-in-progress", 409, "The key is being rotated.";
+    /// A key that is pending, expired, revoked or suspended is not rotated.
+    KeyNotRotatable = "key-not-rotatable", 409, "The key cannot be rotated.";
+    /// The key was revoked or has expired, for good.
+    KeyHasEnded = "key-has-ended", 409, "The key has ended.";
+    /// Only a suspended key is resumed.
+    KeyNotSuspended = "key-not-suspended", 409, "The key is not suspended.";
     // Limits.
     /// A limit is used up; `Retry-After` says when to come back.
     QuotaSpent = "quota-spent", 429, "Too many requests.";

@@ -12,7 +12,11 @@ pub mod observe;
 pub mod upstream;
 
 use portcullis_core::finding::{SourceMap, Span};
+use portcullis_jose::jwt::{MAX_SKEW, Policy};
 use std::sync::Arc;
+
+/// The name of the admin API among `Plan::apis`.
+pub const ADMINISTRATION: &str = "portcullis";
 
 /// Everything that the data plane knows, from one reading of the configuration.
 #[derive(Debug)]
@@ -33,6 +37,10 @@ pub struct Plan {
     pub apis: Vec<api::Api>,
     /// Which API answers for an authority and a path.
     pub hosts: HostTable,
+    /// The same for admin listeners: the admin API, or nothing. What stands here stands not in `hosts`.
+    pub administration: HostTable,
+    /// Where checkpoints of the audit ledger go.
+    pub audit: observe::AuditPlan,
     /// Token issuers, by index.
     pub issuers: Vec<access::Issuer>,
     /// Introspection end points, by index.
@@ -77,6 +85,13 @@ pub struct HostTable {
     pub any: Vec<u16>,
 }
 
+impl FromIterator<u16> for HostTable {
+    /// APIs that answer at every authority.
+    fn from_iter<T: IntoIterator<Item = u16>>(apis: T) -> Self {
+        Self { named: Vec::new(), any: apis.into_iter().collect() }
+    }
+}
+
 impl HostTable {
     /// The APIs for a host (lower case, without port); nothing when the host is unknown and every API names its
     /// hosts (421).
@@ -89,7 +104,39 @@ impl HostTable {
     }
 }
 
+/// Seconds for which a revocation is kept when nothing bounds the life of what it covers: an opaque token, or a JWT that
+/// need not say when it was issued.
+const UNBOUNDED_S: i64 = 400 * 86_400;
+
 impl Plan {
+    /// Whether there is such an API (`shop`), or such an operation of it (`shop:createTransfer`).
+    pub fn has(&self, entry: &str) -> bool {
+        let (name, operation) = entry.split_once(':').map_or((entry, None), |(name, id)| (name, Some(id)));
+        self.apis.iter().any(|api| {
+            let has = |id: &str| api.contract.operations().iter().any(|one| *one.id == *id);
+            *api.name == *name && operation.is_none_or(has)
+        })
+    }
+
+    /// An issuer by its name under `issuers`, or by its URL.
+    pub fn issuer_named(&self, named: &str) -> Option<(usize, &access::Issuer)> {
+        let fits = |issuer: &&access::Issuer| *issuer.name == *named || *issuer.url == *named;
+        self.issuers.iter().enumerate().find(|(_, issuer)| fits(issuer))
+    }
+
+    /// The longest that a token of the issuer can live from now, in seconds.
+    pub fn token_life_s(&self, issuer: usize) -> i64 {
+        let of = |policy: &Policy| match policy.max_age {
+            Some(_) => policy.max_lifetime.saturating_add(2 * MAX_SKEW),
+            None => UNBOUNDED_S,
+        };
+        let signed =
+            self.apis.iter().flat_map(|api| &api.authenticate.jwt).filter(|jwt| jwt.issuer == issuer);
+        let opaque = self.apis.iter().filter_map(|api| api.authenticate.opaque.as_ref());
+        let opaque = opaque.filter(|opaque| opaque.issuer == issuer).map(|_| UNBOUNDED_S);
+        signed.map(|jwt| of(&jwt.policy)).chain(opaque).max().unwrap_or(UNBOUNDED_S)
+    }
+
     /// The API with an index of the [`HostTable`].
     pub fn api(&self, index: u16) -> Option<&api::Api> {
         self.apis.get(usize::from(index))

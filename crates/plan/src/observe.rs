@@ -1,6 +1,8 @@
 //! Where logs go and where the store lies.
 
+use portcullis_core::secret::Secret;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The request log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,15 @@ pub enum LogFormat {
     Ecs,
     /// Short flat names.
     Flat,
+}
+
+/// Where checkpoints of the audit ledger go, besides the program's own notes.
+#[derive(Clone, Debug, Default)]
+pub struct AuditPlan {
+    /// A file that lines are added to.
+    pub file: Option<PathBuf>,
+    /// URL and secret of a signed webhook.
+    pub webhook: Option<(Arc<str>, Arc<Secret<Vec<u8>>>)>,
 }
 
 /// Where what must be remembered lies.

@@ -2,6 +2,7 @@
 
 use crate::beside::{self, Beside};
 use crate::certificates;
+use crate::scribe::Scribe;
 use portcullis_config::{Date, Given, Outcome};
 use portcullis_core::time::{Clock, Now, SystemClock};
 use portcullis_egress::Door;
@@ -30,6 +31,7 @@ use std::sync::{Arc, OnceLock};
 /// A running gateway.
 pub(crate) struct Running {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) scribe: Scribe,
     beside: Beside,
 }
 
@@ -105,6 +107,7 @@ pub(crate) fn start(plan: Plan, workers: Option<usize>) -> Result<Running, Troub
         let plan = shared.live.load().plan.clone();
         certificates::load(&plan, &book, &shared.store, &door, &shared.clock).await;
     })?;
+    let scribe = Scribe::start(shared.clone(), door.clone()).map_err(Trouble)?;
     let beside = beside::start(shared.clone(), door.clone(), Some(book.clone()))
         .map_err(|e| Trouble(format!("a thread: {e}")))?;
     beside.look_after(fresh);
@@ -127,7 +130,7 @@ pub(crate) fn start(plan: Plan, workers: Option<usize>) -> Result<Running, Troub
             &[("at", at.into())],
         );
     }
-    Ok(Running { shared, beside })
+    Ok(Running { shared, scribe, beside })
 }
 
 impl Running {

@@ -51,6 +51,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  portcullis revoke --issuer corp --jti 0191f3c2\n  portcullis revoke --issuer corp --sub ann --before 2027-01-31T12:00:00Z"
     )]
     Revoke(Revoke),
+    /// Read the audit ledger, and verify that nothing of it was changed, removed or reordered.
+    #[command(
+        after_help = "Examples:\n  portcullis audit verify-ledger\n  portcullis audit verify-ledger --checkpoints /mnt/elsewhere/checkpoints.log --format json\n  portcullis audit ledger --since 2027-01-31"
+    )]
+    Audit(Audit),
     /// Attack a deliberately vulnerable shop, directly and through the gate, and show the score.
     #[command(
         after_help = "Examples:\n  portcullis demo\n  portcullis demo --serve\n  portcullis demo --format json"
@@ -269,6 +274,67 @@ pub(crate) struct Revoke {
     pub(crate) format: Format,
 }
 
+/// `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// Text or JSON.
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) verb: AuditVerb,
+}
+
+/// What to do with the audit ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// Find every entry that was changed, removed, moved or cut off, and say what is not signed yet. Exit code 1 if there is one.
+    VerifyLedger(VerifyLedger),
+    /// Print the ledger's entries; with `--format json` the lines that were hashed.
+    Ledger(Ledger),
+    /// Print the public key that checkpoints are verified with, to be kept elsewhere.
+    PublicKey {
+        #[command(flatten)]
+        place: LedgerPlace,
+    },
+}
+
+/// Where the ledger is.
+#[derive(Debug, Args)]
+pub(crate) struct LedgerPlace {
+    /// Configuration file that names the store.
+    #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml")]
+    pub(crate) config: PathBuf,
+    /// The store's folder itself: a copy, or one whose configuration is gone.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
+    pub(crate) store: Option<PathBuf>,
+}
+
+/// `audit verify-ledger`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyLedger {
+    #[command(flatten)]
+    pub(crate) place: LedgerPlace,
+    /// A file of checkpoints that were shipped elsewhere, or a log that they stand in.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoints: Vec<PathBuf>,
+    /// Believe this public key (64 hexadecimal digits) and not the one beside the ledger.
+    #[arg(long = "public-key", value_name = "HEX")]
+    pub(crate) public_keys: Vec<String>,
+}
+
+/// `audit ledger`.
+#[derive(Debug, Args)]
+pub(crate) struct Ledger {
+    #[command(flatten)]
+    pub(crate) place: LedgerPlace,
+    /// Only what happened since: RFC 3339 or unix seconds.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only entries after this number.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) after: Option<i64>,
+}
+
 /// `keys`.
 #[derive(Debug, Args)]
 pub(crate) struct Keys {
@@ -282,12 +348,42 @@ pub(crate) struct Keys {
     pub(crate) verb: KeyVerb,
 }
 
+/// Which listener.
+#[derive(Debug, Args)]
+pub(crate) struct KeyPins {
+    /// Its name.
+    #[arg(long, value_name = "NAME", default_value = "public")]
+    pub(crate) listener: String,
+}
+
+/// Which listener, and where the key goes where certificates are files.
+#[derive(Debug, Args)]
+pub(crate) struct KeyPromote {
+    /// Its name.
+    #[arg(long, value_name = "NAME", default_value = "public")]
+    pub(crate) listener: String,
+    /// A new file for the key, which only its owner reads.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A new file for the certificate signing request.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csr_file: Option<PathBuf>,
+}
+
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "made once, from the command line")]
 pub(crate) enum KeyVerb {
     /// Make a key. Its secret is the only thing on standard output, and is shown this once.
     Create(KeyCreate),
+    /// Hashes of the TLS keys that apps may pin: those that are served, the backup, the roots.
+    #[command(after_help = "Example:\n  portcullis keys pins --listener public --format json")]
+    Pins(KeyPins),
+    /// Make the backup key of a listener the key of its next certificate.
+    #[command(
+        after_help = "Examples:\n  portcullis keys promote-backup --listener public\n  portcullis keys promote-backup --listener public --key-file tls/key.pem --csr-file tls/request.pem"
+    )]
+    PromoteBackup(KeyPromote),
     /// List keys; never their secrets.
     List(KeyList),
     /// Give a key a successor; both work during the grace.

@@ -2,9 +2,11 @@
 
 mod assemble;
 mod beside;
+mod certificates;
 mod cli;
 mod demo;
 mod jobs;
+mod scribe;
 mod verbs;
 
 use clap::Parser as _;
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         Verb::Schema(schema) => verbs::schema::run(&schema),
         Verb::Sign(sign) => verbs::sign::run(&sign),
         Verb::Keys(keys) => verbs::keys::run(keys),
+        Verb::Audit(audit) => verbs::audit::run(audit),
         Verb::Revoke(revoke) => verbs::revoke::run(&revoke),
         Verb::Demo(demo) => {
             let json = demo.format == cli::Format::Json;

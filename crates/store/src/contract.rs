@@ -132,6 +132,7 @@ fn keys_are_kept_as_they_are() {
         let of = |owner: Option<&str>, tenant: Option<&str>| Filter {
             owner: owner.map(Into::into),
             tenant: tenant.map(Into::into),
+            ..Filter::default()
         };
         assert_eq!(ids(keys.list(of(Some("acme"), Some("t1"))).await.unwrap()), [id(1), id(2)]);
         assert_eq!(ids(keys.list(of(Some(&bearer.owner), None)).await.unwrap()).len(), 3);

@@ -147,6 +147,10 @@ pub struct Filter {
     pub owner: Option<String>,
     /// Of a tenant.
     pub tenant: Option<String>,
+    /// After this one, in the order of their creation.
+    pub after: Option<Id16>,
+    /// At most so many.
+    pub most: Option<u32>,
 }
 
 /// An owner of keys.

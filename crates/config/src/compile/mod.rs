@@ -1,6 +1,8 @@
 //! Words → Plan.
 
 mod access;
+mod acme;
+mod administration;
 mod api;
 mod caller;
 pub(crate) mod desk;
@@ -57,7 +59,15 @@ pub(crate) fn plan(
     }
     unused(desk, &shop.top);
     let hosts = hosts(desk, &apis);
+    let administration =
+        administration::administration(desk, &mut shop, document, &listeners).and_then(|api| {
+            let index = u16::try_from(apis.len()).ok()?;
+            apis.push(api);
+            Some(index)
+        });
+    let audit = administration::audit(desk, &document.audit);
     dress(&mut listeners, &apis, &hosts);
+    acme::whole(desk, document, &listeners);
     store(desk, document, &apis);
     if desk.findings.iter().any(|finding| finding.severity == Severity::Error) {
         return None;
@@ -71,6 +81,8 @@ pub(crate) fn plan(
         edge: shop.edge,
         apis,
         hosts,
+        administration: administration.into_iter().collect(),
+        audit,
         issuers: shop.callers.issuers,
         introspections: shop.callers.introspections,
         upstreams: shop.upstreams,

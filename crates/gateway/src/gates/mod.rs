@@ -1,5 +1,6 @@
 //! The gates, one file each, in the order of `admit.rs`.
 
+pub mod administration;
 pub mod authorize;
 pub mod canonical;
 pub mod cors;

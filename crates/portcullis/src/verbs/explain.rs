@@ -42,7 +42,7 @@ fn judge(question: &Explain) -> Result<(Explained, SourceMap), Trouble> {
     let (shared, fresh) = assemble::shared(plan, true)?;
     let door = Arc::new(Door::new());
     let beside =
-        crate::beside::start(shared.clone(), door.clone(), false).map_err(|e| Trouble(e.to_string()))?;
+        crate::beside::start(shared.clone(), door.clone(), None).map_err(|e| Trouble(e.to_string()))?;
     beside.look_after(fresh);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

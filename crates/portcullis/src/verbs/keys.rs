@@ -14,7 +14,7 @@ use portcullis_store::Store;
 use portcullis_store::keys::{Filter, KeyRow};
 use portcullis_vault::issue::{self, Issued, Order, Use};
 use portcullis_vault::notices::rfc3339;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write as _;
@@ -30,10 +30,16 @@ pub(crate) fn run(keys: Keys) -> ExitCode {
 }
 
 fn done(keys: Keys) -> Result<(), Wrong> {
+    match &keys.verb {
+        KeyVerb::Pins(asked) => return super::pins::pins(&keys.config, asked, keys.format),
+        KeyVerb::PromoteBackup(asked) => return super::pins::promote(&keys.config, asked),
+        _ => {}
+    }
     let (plan, store) = open(&keys.config)?;
     let format = keys.format;
     match keys.verb {
         KeyVerb::Create(create) => change(&store, make(&plan, &store, create, format)),
+        KeyVerb::Pins(_) | KeyVerb::PromoteBackup(_) => Ok(()),
         KeyVerb::List(list) => ask(&store, self::list(&store, list, format)),
         KeyVerb::Rotate(rotate) => change(&store, self::rotate(&plan, &store, rotate, format)),
         KeyVerb::Revoke { id, reason } => change(&store, async {
@@ -125,7 +131,8 @@ async fn list(store: &Store, list: KeyList, format: Format) -> Result<(), Wrong>
         return Err(Wrong::Usage(format!("there is no state `{word}`; {help}")));
     }
     let now = now();
-    let mut rows = store.keys().list(Filter { owner: list.owner, tenant: list.tenant }).await?;
+    let mut rows =
+        store.keys().list(Filter { owner: list.owner, tenant: list.tenant, ..Filter::default() }).await?;
     rows.retain(|row| list.state.as_deref().is_none_or(|word| row.dates.state(now).text() == word));
     let mut owners: HashMap<String, String> = HashMap::new();
     for row in &rows {
@@ -137,7 +144,7 @@ async fn list(store: &Store, list: KeyList, format: Format) -> Result<(), Wrong>
     }
     let owner = |row: &KeyRow| owners.get(&row.owner).cloned().unwrap_or_default();
     if format == Format::Json {
-        let all: Vec<Value> = rows.iter().map(|row| as_json(row, &owner(row), now)).collect();
+        let all: Vec<Value> = rows.iter().map(|row| issue::describe(row, &owner(row), now)).collect();
         say(&format!("{:#}\n", Value::Array(all)));
         return Ok(());
     }
@@ -172,7 +179,7 @@ async fn describe(
     let row = &issued.row;
     let owner = store.keys().owner(row.owner.clone()).await?.map(|owner| owner.name).unwrap_or_default();
     if format == Format::Json {
-        tell(&format!("{:#}\n", as_json(row, &owner, now())));
+        tell(&format!("{:#}\n", issue::describe(row, &owner, now())));
         return Ok(());
     }
     let mut text = format!(
@@ -207,43 +214,11 @@ async fn changed(store: &Store, id: Id16, what: &str, format: Format) -> Result<
         store.keys().by_id(id).await?.ok_or_else(|| Wrong::Missing("there is no such key".to_owned()))?;
     if format == Format::Json {
         let owner = store.keys().owner(row.owner.clone()).await?.map(|owner| owner.name).unwrap_or_default();
-        say(&format!("{:#}\n", as_json(&row, &owner, now())));
+        say(&format!("{:#}\n", issue::describe(&row, &owner, now())));
     } else {
         tell(&format!("key {id} is {what}; running nodes follow within 2 seconds\n"));
     }
     Ok(())
-}
-
-fn as_json(row: &KeyRow, owner: &str, now: i64) -> Value {
-    let moment = |at: Option<i64>| at.map(rfc3339);
-    let attributes: Value = serde_json::from_str(&row.attributes).unwrap_or_default();
-    json!({
-        "id": row.id.as_str(),
-        "kind": row.material.kind(),
-        "env": row.env.text(),
-        "state": row.dates.state(now).text(),
-        "name": row.name,
-        "owner": owner,
-        "owner_id": row.owner,
-        "tenant": row.tenant,
-        "scopes": row.scopes,
-        "apis": row.apis,
-        "ip_allow": row.ip_allow,
-        "attributes": attributes,
-        "created": rfc3339(row.dates.created),
-        "activate_at": rfc3339(row.dates.activate_at),
-        "deprecated_from": rfc3339(row.dates.deprecated_from()),
-        "ends_at": rfc3339(row.dates.ends_at()),
-        "revoked_at": moment(row.dates.revoked_at),
-        "revoked_reason": row.revoked_reason,
-        "suspended_at": moment(row.dates.suspended_at),
-        "exposed_at": moment(row.exposed_at),
-        "first_used": moment(row.first_used),
-        "last_used": moment(row.last_used),
-        "predecessor": row.predecessor.map(|id| id.as_str().to_owned()),
-        "successor": row.successor.map(|id| id.as_str().to_owned()),
-        "on_first_use": row.on_first_use,
-    })
 }
 
 /// Where a secret goes. The file is made before the key, so that no key is made whose secret cannot be kept.

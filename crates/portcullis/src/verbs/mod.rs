@@ -1,9 +1,11 @@
 //! The verbs, one file each.
 
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod keys;
+mod pins;
 mod remembered;
 pub(crate) mod revoke;
 pub(crate) mod schema;

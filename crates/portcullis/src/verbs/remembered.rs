@@ -10,7 +10,7 @@ use portcullis_store::ledger::{By, How};
 use portcullis_store::{Options, Place, Store, StoreError};
 use portcullis_vault::issue::IssueError;
 use portcullis_vault::ledger::{LedgerKey, checkpoint};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Why a verb did not do what it was told, by its exit code.
@@ -62,8 +62,22 @@ impl From<StoreError> for Wrong {
     }
 }
 
+/// The store's folder, and the file that the ledger's checkpoints are shipped to. Nothing is opened.
+pub(crate) fn store_folder(config: &Path) -> Result<(PathBuf, Option<PathBuf>), Wrong> {
+    let (plan, folder) = plan(config)?;
+    Ok((folder, plan.audit.file))
+}
+
 /// The plan of a configuration, and the store that it names.
 pub(crate) fn open(config: &Path) -> Result<(Plan, Store), Wrong> {
+    let (plan, folder) = plan(config)?;
+    let options = Options { replay_capacity: plan.keys.replay_capacity, ..Options::default() };
+    let store =
+        Store::open(&Place::Folder(folder), options, now()).map_err(|e| Wrong::Store(e.to_string()))?;
+    Ok((plan, store))
+}
+
+fn plan(config: &Path) -> Result<(Plan, PathBuf), Wrong> {
     let outcome = portcullis_config::compile(config, given(&variable));
     let Some(plan) = outcome.plan else {
         tell(&outcome.render(colour_of_errors()));
@@ -74,10 +88,8 @@ pub(crate) fn open(config: &Path) -> Result<(Plan, Store), Wrong> {
             "the configuration names no store; add  store: { folder: /var/lib/portcullis }",
         ));
     };
-    let options = Options { replay_capacity: plan.keys.replay_capacity, ..Options::default() };
-    let store = Store::open(&Place::Folder(folder.clone()), options, now())
-        .map_err(|e| Wrong::Store(e.to_string()))?;
-    Ok((plan, store))
+    let folder = folder.clone();
+    Ok((plan, folder))
 }
 
 /// Who works at this command line: the user of the process, as the kernel knows him.

@@ -4,16 +4,11 @@ use super::remembered::{Wrong, by, change, moment, now, open};
 use super::{say, tell};
 use crate::cli::{Format, Revoke};
 use portcullis_core::finding::did_you_mean;
-use portcullis_jose::jwt::{MAX_SKEW, Policy};
 use portcullis_plan::Plan;
 use portcullis_store::revocation::{Revocation, RevocationKind};
 use portcullis_vault::notices::rfc3339;
 use serde_json::json;
 use std::process::ExitCode;
-
-/// Seconds for which a revocation is kept when nothing bounds the life of what it covers: an opaque token, or a JWT that
-/// need not say when it was issued.
-const UNBOUNDED_S: i64 = 400 * 86_400;
 
 /// Exit codes as of `portcullis keys`.
 pub(crate) fn run(revoke: &Revoke) -> ExitCode {
@@ -49,7 +44,7 @@ fn done(revoke: &Revoke) -> Result<(), Wrong> {
         (None, false) => None,
         (Some(_), false) => return Err(Wrong::usage("--before goes with --sub, --client and --signing-key")),
     };
-    let until = now.max(not_before.unwrap_or(now)).saturating_add(life(&plan, index));
+    let until = now.max(not_before.unwrap_or(now)).saturating_add(plan.token_life_s(index));
     let entry = Revocation { kind, issuer: url.clone(), id, not_before, until };
     let reason = revoke.reason.clone();
     let seq = change(&store, async { Ok(store.revocation().append(vec![entry], now, reason, by()).await?) })?;
@@ -75,25 +70,12 @@ fn done(revoke: &Revoke) -> Result<(), Wrong> {
 
 /// By its name under `issuers`, or by its URL.
 fn issuer(plan: &Plan, named: &str) -> Result<(usize, String), Wrong> {
-    let found = plan.issuers.iter().position(|issuer| *issuer.name == *named || *issuer.url == *named);
-    match found.and_then(|index| Some((index, plan.issuers.get(index)?.url.to_string()))) {
-        Some(found) => Ok(found),
+    match plan.issuer_named(named) {
+        Some((index, issuer)) => Ok((index, issuer.url.to_string())),
         None => {
             let known = plan.issuers.iter().flat_map(|issuer| [&*issuer.name, &*issuer.url]);
             let help = did_you_mean(named, known).map(|word| format!("; did you mean `{word}`?"));
             Err(Wrong::Missing(format!("there is no issuer `{named}`{}", help.unwrap_or_default())))
         }
     }
-}
-
-/// The longest that a token of the issuer can live from now, in seconds.
-fn life(plan: &Plan, issuer: usize) -> i64 {
-    let of = |policy: &Policy| match policy.max_age {
-        Some(_) => policy.max_lifetime.saturating_add(2 * MAX_SKEW),
-        None => UNBOUNDED_S,
-    };
-    let signed = plan.apis.iter().flat_map(|api| &api.authenticate.jwt).filter(|jwt| jwt.issuer == issuer);
-    let opaque = plan.apis.iter().filter_map(|api| api.authenticate.opaque.as_ref());
-    let opaque = opaque.filter(|opaque| opaque.issuer == issuer).map(|_| UNBOUNDED_S);
-    signed.map(|jwt| of(&jwt.policy)).chain(opaque).max().unwrap_or(UNBOUNDED_S)
 }

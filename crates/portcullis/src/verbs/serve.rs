@@ -3,6 +3,7 @@
 use super::{colour_of_errors, fail, tell};
 use crate::assemble::{self, Compile, Running, given, variable};
 use crate::cli::{Serve, Source};
+use crate::scribe::deed;
 use notify::{RecursiveMode, Watcher as _};
 use portcullis_config::Outcome;
 use portcullis_core::finding::Severity;
@@ -44,7 +45,27 @@ pub(crate) fn run(serve: Serve) -> ExitCode {
         return fail(&format!("{}: {error}", path.display()));
     }
     announce(&running);
+    record(&running, "program.started", env!("CARGO_PKG_VERSION"), None, plan_in_force(&running));
     runtime.block_on(reign(&running, &compile, ears))
+}
+
+/// Into the audit ledger.
+fn record(
+    running: &Running,
+    event: &'static str,
+    target: &str,
+    reason: Option<String>,
+    detail: Vec<(&'static str, String)>,
+) {
+    let now = running.shared.clock.now().secs();
+    running.scribe.wrote(deed(now, event, target, reason, detail));
+}
+
+fn plan_in_force(running: &Running) -> Vec<(&'static str, String)> {
+    vec![
+        ("plan", running.shared.live.load().plan.digest.to_string()),
+        ("pid", std::process::id().to_string()),
+    ]
 }
 
 /// A closure that makes the plan, now and at every reload.
@@ -120,11 +141,11 @@ async fn reign(running: &Running, compile: &Compile, ears: Ears) -> ExitCode {
     let Ears { mut hangup, mut terminate, mut interrupt, mut changes, mut watch } = ears;
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload(running, compile, &mut watch),
+            _ = hangup.recv() => reload(running, compile, &mut watch, "SIGHUP"),
             () = settled(&mut changes) => {
                 // Other files live in these folders too; the log may be one of them.
                 if watch.changed() {
-                    reload(running, compile, &mut watch);
+                    reload(running, compile, &mut watch, "files");
                 }
             }
             _ = terminate.recv() => break,
@@ -145,6 +166,8 @@ async fn reign(running: &Running, compile: &Compile, ears: Ears) -> ExitCode {
         _ = interrupt.recv() => edge.stop(),
     }
     edge.wait(Duration::from_secs(1));
+    record(running, "program.stopped", env!("CARGO_PKG_VERSION"), None, plan_in_force(running));
+    running.scribe.close(Duration::from_secs(5));
     running.shared.log.close(Duration::from_secs(5));
     note::info("end", "drained", &[]);
     note::flush(Duration::from_secs(1));
@@ -152,7 +175,7 @@ async fn reign(running: &Running, compile: &Compile, ears: Ears) -> ExitCode {
 }
 
 /// Compiles again. With an error the last good plan stays.
-fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
+fn reload(running: &Running, compile: &Compile, watch: &mut Watch, cause: &'static str) {
     // Taken before the files are read: what changes in between counts as a change next time.
     let prints = watch.prints();
     let outcome: Outcome = compile();
@@ -165,6 +188,9 @@ fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
     let errors = outcome.count(Severity::Error);
     let Some(plan) = outcome.plan else {
         running.shared.metrics.reload("refused");
+        let first = outcome.findings.iter().find(|finding| finding.severity == Severity::Error);
+        let why = first.map(|finding| format!("{errors} errors, the first: {}", finding.code));
+        record(running, "plan.refused", "-", why, vec![("cause", cause.to_owned())]);
         let errors = u64::try_from(errors).unwrap_or(u64::MAX);
         note::error("plan.reload_failed", "the last good plan stays", &[("errors", errors.into())]);
         return;
@@ -177,6 +203,7 @@ fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
         return;
     }
     let digest = plan.digest.clone();
+    let before = running.shared.live.load().plan.digest.to_string();
     match running.reload(plan) {
         Ok(difference) => {
             watch.in_force = Some(prints);
@@ -184,6 +211,12 @@ fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
             for line in &difference {
                 tell(&format!("  {line}\n"));
             }
+            let detail = vec![
+                ("before", before),
+                ("changes", difference.len().to_string()),
+                ("cause", cause.to_owned()),
+            ];
+            record(running, "plan.reloaded", &digest, None, detail);
             let changes = u64::try_from(difference.len()).unwrap_or(u64::MAX);
             note::info(
                 "plan.reloaded",
@@ -194,6 +227,8 @@ fn reload(running: &Running, compile: &Compile, watch: &mut Watch) {
         Err(trouble) => {
             running.shared.metrics.reload("refused");
             let why = trouble.to_string();
+            let detail = vec![("cause", cause.to_owned())];
+            record(running, "plan.refused", &digest, Some(why.clone()), detail);
             note::error("plan.reload_failed", "the last good plan stays", &[("why", why.as_str().into())]);
         }
     }

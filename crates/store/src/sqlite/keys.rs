@@ -24,10 +24,20 @@ pub(super) fn by_id(db: &Connection, id: &Id16) -> Result<Option<KeyRow>> {
 pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<KeyRow>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM api_key WHERE (?1 IS NULL OR owner = ?1
-         OR owner IN (SELECT id FROM api_key_owner WHERE name = ?1)) AND (?2 IS NULL OR tenant = ?2) ORDER BY created, id"
+         OR owner IN (SELECT id FROM api_key_owner WHERE name = ?1)) AND (?2 IS NULL OR tenant = ?2)
+         AND (?3 IS NULL OR (created, id) > (SELECT created, id FROM api_key WHERE id = ?3))
+         ORDER BY created, id LIMIT ?4"
     );
     let mut select = db.prepare_cached(&sql)?;
-    let rows = select.query_map(params![filter.owner, filter.tenant], |row| Ok(read(row)))?;
+    let rows = select.query_map(
+        params![
+            filter.owner,
+            filter.tenant,
+            filter.after.as_ref().map(Id16::as_str),
+            filter.most.map_or(-1, i64::from)
+        ],
+        |row| Ok(read(row)),
+    )?;
     rows.map(|row| row?).collect()
 }
 
