@@ -20,6 +20,20 @@ mod client;
 use client::find;
 use portcullis_core::head::Client;
 use portcullis_plan::edge::{ClientHeader, TrustedProxies};
+
+fn look(headers: &http::HeaderMap, peer: &str, trusted: &TrustedProxies) -> (Client, Scheme) {
+    let connection = Connection {
+        peer: peer.parse().expect("an address"),
+        how: How::Peer,
+        scheme: Scheme::Http,
+        sni: None,
+        public_port: None,
+        websocket: false,
+        body: false,
+    };
+    find(headers, &connection, trusted)
+}
+
 include!("../laws/forwarded.rs");
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| forwarded(data));

@@ -1,5 +1,6 @@
 // What holds of what a trusted proxy says about its client (wire.md § 8). Shared, by `include!`, by the fuzz target and
-// by the replay of its corpus in `cargo test`; `find`, `Connection` and the vocabulary are in scope.
+// by the replay of its corpus in `cargo test`; `look` (what a plaintext connection of a peer
+// says) and the vocabulary are in scope.
 
 /// The first byte chooses the header, the other lines are its lines.
 pub(crate) fn forwarded(data: &[u8]) {
@@ -21,20 +22,11 @@ pub(crate) fn forwarded(data: &[u8]) {
         map
     };
     let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")], header).expect("not all");
-    let connection = |peer: &str| Connection {
-        peer: peer.parse().expect("an address"),
-        how: How::Peer,
-        scheme: Scheme::Http,
-        sni: None,
-        public_port: None,
-        websocket: false,
-        body: false,
-    };
-    let (stranger, scheme) = find(&said(&lines), &connection("192.0.2.1"), &trusted);
+    let (stranger, scheme) = look(&said(&lines), "192.0.2.1", &trusted);
     assert_eq!((stranger, scheme), (Client::peer(stranger.address), Scheme::Http), "a stranger is not asked");
     assert_eq!(stranger.address.to_string(), "192.0.2.1");
 
-    let (client, scheme) = find(&said(&lines), &connection("10.0.0.1"), &trusted);
+    let (client, scheme) = look(&said(&lines), "10.0.0.1", &trusted);
     assert_eq!(client.address, client.address.to_canonical());
     assert!(client.through_proxy);
     assert!(client.how != How::Peer || client.address.to_string() == "10.0.0.1");
@@ -43,6 +35,6 @@ pub(crate) fn forwarded(data: &[u8]) {
         let lie = if first & 1 == 0 { "203.0.113.66" } else { "for=203.0.113.66;proto=https" };
         let mut more = vec![http::HeaderValue::from_static(lie)];
         more.extend(lines.iter().cloned());
-        assert_eq!(find(&said(&more), &connection("10.0.0.1"), &trusted), (client, scheme));
+        assert_eq!(look(&said(&more), "10.0.0.1", &trusted), (client, scheme));
     }
 }

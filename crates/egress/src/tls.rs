@@ -21,6 +21,11 @@ pub enum Trust<'a> {
     Private(&'a [u8]),
 }
 
+/// The public authorities.
+pub const fn public_authorities() -> &'static [rustls::pki_types::TrustAnchor<'static>] {
+    webpki_roots::TLS_SERVER_ROOTS
+}
+
 /// The configuration of connections that share trust, identity (chain and key as PEM) and protocols.
 ///
 /// # Errors

@@ -62,6 +62,24 @@ impl Authority {
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, None)
     }
 
+    /// A client certificate with this subject: common name, organization, country, the most general first in it.
+    pub fn client_subject(&self, common_name: &str, organization: &str, country: &str) -> Certificate {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CountryName, country);
+        params.distinguished_name.push(DnType::OrganizationName, organization);
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, None)
+    }
+
+    /// A client certificate that ends at a second of Unix time.
+    pub fn client_until(&self, names: &[&str], end: u64) -> Certificate {
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names).expect("the names are valid");
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(end);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, None)
+    }
+
     /// A client certificate that has expired.
     pub fn expired_client(&self, names: &[&str]) -> Certificate {
         self.issue(names, ExtendedKeyUsagePurpose::ClientAuth, Some((2001, 2002)))
@@ -162,6 +180,12 @@ impl Default for Authority {
 }
 
 impl Certificate {
+    /// As `Client-Cert` tells of it (RFC 9440).
+    pub fn told(&self) -> String {
+        use base64::Engine as _;
+        format!(":{}:", base64::engine::general_purpose::STANDARD.encode(self.leaf()))
+    }
+
     /// The leaf, DER.
     pub fn leaf(&self) -> Vec<u8> {
         self.der().0.first().expect("a chain has a leaf").to_vec()

@@ -9,6 +9,7 @@
     reason = "dev only: a broken test environment must fail loudly, at the place where it broke"
 )]
 
+pub mod acme;
 pub mod certs;
 pub mod client;
 pub mod dir;

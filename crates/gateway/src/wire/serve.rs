@@ -39,6 +39,11 @@ pub trait Handler: 'static {
 
     /// Answers bytes that were no request. The connection closes after it.
     fn refuse(&self, refused: Refused) -> Response<OutBody>;
+
+    /// A TLS handshake ended, well or not; to be counted.
+    fn shaken(&self, handshake: Option<&Handshake>) {
+        let _ = handshake;
+    }
 }
 
 /// A request as it came off the wire. It lives until `canonical::parse` and no longer.

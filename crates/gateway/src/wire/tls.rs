@@ -270,6 +270,11 @@ pub(super) fn certified(
     Ok((key, facts))
 }
 
+/// The leaf of a certificate's chain, DER.
+pub fn leaf(certificate: &Certificate) -> Option<CertificateDer<'static>> {
+    certificates(&certificate.chain, &certificate.source).ok()?.into_iter().next()
+}
+
 pub(crate) fn private_key(certificate: &Certificate) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(certificate.key.expose())
         .map_err(|_| error(&certificate.source, "contains no private key in PEM"))

@@ -186,6 +186,21 @@ fn is_port(text: &str) -> bool {
 mod tests {
     mod laws {
         use super::super::{Client, ClientHeader, Connection, How, Scheme, TrustedProxies, find};
+
+        fn look(headers: &http::HeaderMap, peer: &str, trusted: &TrustedProxies) -> (Client, Scheme) {
+            let connection = Connection {
+                peer: peer.parse().unwrap(),
+                how: How::Peer,
+                scheme: Scheme::Http,
+                listener: "public",
+                sni: None,
+                public_port: None,
+                websocket: false,
+                body: false,
+            };
+            find(headers, &connection, trusted)
+        }
+
         include!("../../../../../fuzz/laws/forwarded.rs");
     }
 

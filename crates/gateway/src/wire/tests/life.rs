@@ -90,11 +90,8 @@ fn listeners_come_and_go_and_no_request_fails() {
 fn an_address_in_use_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let plan = Listener::plain("x", taken.local_addr().unwrap(), vec![Serve::Apis]);
-    let start = Wire::start(vec![plan.clone()], Options { workers: Some(1) }, |_| Forward {
-        pool: Pool::new(Arc::new(Door::new())),
-        upstream: None,
-        worker: 0,
-        log: RefCell::default(),
+    let start = Wire::start(vec![plan.clone()], Options { workers: Some(1), ..Options::default() }, |_| {
+        Forward { pool: Pool::new(Arc::new(Door::new())), upstream: None, worker: 0, log: RefCell::default() }
     });
     assert!(matches!(start, Err(StartError::Bind(..))));
     let (handle, address) = serve(vec![listener()], None);
@@ -105,13 +102,14 @@ fn an_address_in_use_is_an_error() {
 
 #[test]
 fn every_worker_accepts() {
-    let handle = Wire::start(vec![listener()], Options { workers: Some(4) }, |worker| Forward {
-        pool: Pool::new(Arc::new(Door::new())),
-        upstream: None,
-        worker,
-        log: RefCell::default(),
-    })
-    .unwrap();
+    let handle =
+        Wire::start(vec![listener()], Options { workers: Some(4), ..Options::default() }, |worker| Forward {
+            pool: Pool::new(Arc::new(Door::new())),
+            upstream: None,
+            worker,
+            log: RefCell::default(),
+        })
+        .unwrap();
     let address = handle.addresses()[0].1;
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..200 {
