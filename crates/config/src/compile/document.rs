@@ -328,7 +328,7 @@ pub(crate) fn bodies(desk: &mut Desk<'_>, api: &Api) -> Bodies {
     };
     let spool = match &api.uploads.spool {
         Some(folder) => {
-            let path = desk.files.path(folder);
+            let path = crate::files::folder_of(&desk.files.path(folder)).to_owned();
             if !path.is_dir() {
                 let message = format!("there is no folder `{}`", folder.value);
                 desk.error("spool-missing", folder.at, message, "make it, for the user that runs Portcullis");

@@ -10,9 +10,11 @@
 )]
 
 mod answers;
+mod bodies;
 mod callers_keys;
 mod callers_signed;
 mod demo;
+mod edge;
 mod floods;
 mod forwarding;
 mod frames;
