@@ -6,6 +6,10 @@ include!("../../../fuzz/laws/contract.rs");
 #[path = "../../../fuzz/laws/head.rs"]
 mod heads;
 
+mod forms {
+    include!("../../../fuzz/laws/multipart.rs");
+}
+
 fn replay(target: &str, law: fn(&[u8])) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let mut inputs = 0;
@@ -43,4 +47,9 @@ fn document_corpus() {
 #[test]
 fn parameter_corpus() {
     replay("parameter", parameter);
+}
+
+#[test]
+fn multipart_corpus() {
+    replay("multipart", forms::multipart);
 }

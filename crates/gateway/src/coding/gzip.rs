@@ -87,8 +87,7 @@ impl Gzip {
         }
     }
 
-    /// At the end of a member. A body of no member at all is none in this coding, too: it has bytes, or it would
-    /// not be read.
+    /// At the end of a member.
     pub(super) fn is_whole(&self) -> bool {
         self.state == State::Header && self.header.is_empty()
     }

@@ -142,7 +142,8 @@ impl Decoder {
             Inner::Brotli(brotli) => brotli.is_whole(),
             Inner::Zstd(zstd) => zstd.is_whole(),
         };
-        if whole { Ok(()) } else { Err(DecodeError::Malformed) }
+        // Nothing at all is in no coding.
+        if whole && self.read > 0 { Ok(()) } else { Err(DecodeError::Malformed) }
     }
 }
 

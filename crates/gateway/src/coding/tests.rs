@@ -17,7 +17,7 @@ fn encode(coding: Coding, bytes: &[u8]) -> Vec<u8> {
         }
         Coding::Brotli => {
             let mut out = Vec::new();
-            let mut writer = brotli::CompressorWriter::new(&mut out, 4096, 5, 22);
+            let mut writer = ::brotli::CompressorWriter::new(&mut out, 4096, 5, 22);
             writer.write_all(bytes).unwrap();
             drop(writer);
             out
@@ -185,4 +185,20 @@ fn one_layer_by_its_token() {
     for token in ["", "gzip, gzip", "x-gzip", "deflate", "compress", "gzip ", "identity", "gzip,"] {
         assert_eq!(Coding::parse(token), None, "{token}");
     }
+}
+
+mod law {
+    #![allow(clippy::disallowed_methods, reason = "a test")]
+    use super::super as coding;
+
+    include!("../../../../fuzz/laws/coding.rs");
+}
+
+#[test]
+fn the_corpus_of_the_fuzzer() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/coding");
+    let inputs: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap()).collect();
+    inputs.iter().for_each(|input| law::coded(input));
+    assert!(inputs.len() >= 5);
 }
