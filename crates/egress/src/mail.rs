@@ -311,6 +311,9 @@ pub fn is_address(text: &str) -> bool {
 }
 
 #[cfg(test)]
+mod tls_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use tokio::net::TcpListener;

@@ -19,6 +19,7 @@ pub mod message;
 pub mod program;
 pub mod server;
 pub mod sink;
+pub mod smtp;
 pub mod token;
 
 pub use client::{Connection, Response, request, send};
