@@ -1,6 +1,7 @@
 //! The line in the log and the counters, once an exchange has ended.
 
-use crate::passage::Passage;
+use crate::live::RouteMark;
+use crate::passage::{Passage, Seen};
 use crate::services::Services;
 use crate::wire::{Cut, OutBody, Raw, Refused};
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use portcullis_core::time::Now;
 use portcullis_telemetry::line::{ClientRequestId, Line, Touched};
-use portcullis_telemetry::metrics::Request;
+use portcullis_telemetry::metrics::{Metrics, Request};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -138,9 +139,7 @@ impl Drop for Pending {
             let gate = trail.steps().last().map_or("edge", |s| s.gate.word());
             services.shared.metrics.refused(gate, code.text());
         }
-        if seen.dropped_fields > 0 {
-            services.shared.metrics.fields_dropped.inc_by(u64::from(seen.dropped_fields));
-        }
+        contract(&seen, marks, &self.passage, &services.shared.metrics);
         if services.recorder.is_off() {
             return;
         }
@@ -192,6 +191,29 @@ impl Drop for Pending {
             decisions: trail,
             plan: self.passage.plan.mark(),
         });
+    }
+}
+
+/// What the contract said about the exchange. Labels are names of the configuration and words of ours.
+fn contract(seen: &Seen, marks: Option<&RouteMark>, passage: &Passage, metrics: &Metrics) {
+    if let Some(mark) = seen.closed.and_then(|place| passage.plan.route(place)) {
+        metrics.closed(&mark.api, &mark.operation);
+    }
+    let Some(mark) = marks else { return };
+    let (api, operation) = (&*mark.api, &*mark.operation);
+    for rule in &seen.violations {
+        metrics.violated(api, operation, rule);
+    }
+    for rule in &seen.reported {
+        metrics.reported(api, operation, rule);
+    }
+    for rule in &seen.response_violations {
+        metrics.response_violated(api, operation, rule);
+    }
+    for (direction, count) in [("request", seen.stripped), ("response", seen.dropped_fields)] {
+        if count > 0 {
+            metrics.fields_dropped(api, operation, direction, count);
+        }
     }
 }
 

@@ -271,7 +271,7 @@ impl<'d> Compile<'d> {
             security::security(&mut self.reader, node, &schemes, &|name| declared(components, name));
         self.schemes = schemes;
         let (level, extension) = extension::operation(&mut self.reader, node, &outer.principal);
-        let (request, response) = self.merge(&id, &[&level, place.level, &outer.level]);
+        let (request, response) = self.merge(&id, place.at.at, &[&level, place.level, &outer.level]);
         let manner = Manner {
             unknown: request.unknown as u8,
             strip_read_only: request.read_only == ReadOnly::Strip,
@@ -488,7 +488,7 @@ impl<'d> Compile<'d> {
     }
 
     /// `portcullis.yaml` and the document: the innermost word of the document, which may only tighten.
-    fn merge(&mut self, id: &str, levels: &[&Level]) -> (RequestTerms, ResponseTerms) {
+    fn merge(&mut self, id: &str, at: Span, levels: &[&Level]) -> (RequestTerms, ResponseTerms) {
         let terms = self.reader.terms;
         let (mut request, mut response) = (terms.request, terms.response);
         macro_rules! meet {
@@ -529,6 +529,15 @@ impl<'d> Compile<'d> {
         // Loosenings are by operation, and only in portcullis.yaml.
         if terms.unknown_properties.iter().any(|loosened| loosened.covers(id)) {
             request.unknown = Unknown::Allow;
+        }
+        request.verbatim |= terms.verbatim.iter().any(|loosened| loosened.covers(id));
+        if request.verbatim && (request.unknown == Unknown::Strip || request.read_only == ReadOnly::Strip) {
+            let message = format!("`{id}` forwards its body as it came, so nothing can be stripped from it");
+            self.reader.findings.push(
+                Finding::error("verbatim-strips", at, message)
+                    .also(terms.place("request.unknown"))
+                    .help("loosen `verbatim_body` for operations that reject what is undeclared"),
+            );
         }
         if terms.unknown_parameters.iter().any(|loosened| loosened.covers(id)) {
             request.unknown_parameters = Unknown::Allow;

@@ -60,6 +60,11 @@ pub enum Found<'c> {
     /// The path would fit, but for an encoded slash or a semicolon that its parameter does not allow
     /// (`wire.md`, section 6.2, step 7).
     Marked,
+    /// Declared, and closed by `on_error: close_operation` or by `closed: true`: refused as if it were not declared.
+    Closed {
+        /// Its index in [`Contract::operations`].
+        index: usize,
+    },
     /// Not declared: refused.
     Undeclared,
 }
@@ -99,7 +104,7 @@ impl Contract {
         let open =
             index.and_then(|i| usize::try_from(i).ok()).and_then(|i| Some((i, self.operations.get(i)?)));
         match (open, index) {
-            (Some((_, operation)), _) if operation.closed => Found::Undeclared,
+            (Some((index, operation)), _) if operation.closed => Found::Closed { index },
             (Some((index, operation)), _) => {
                 if paths::marked(path, &segments, |variable| operation.allowed_marks(variable)) {
                     return Found::Marked;

@@ -120,6 +120,8 @@ pub struct RequestTerms {
     pub require_length: bool,
     /// Bounds of pagination.
     pub pagination: Pagination,
+    /// The checked bytes are forwarded as received (loosening `verbatim_body`).
+    pub verbatim: bool,
 }
 
 impl Default for RequestTerms {
@@ -135,6 +137,7 @@ impl Default for RequestTerms {
             bidi_controls: false,
             require_length: false,
             pagination: Pagination::default(),
+            verbatim: false,
         }
     }
 }
@@ -148,6 +151,8 @@ pub struct ResponseTerms {
     pub unknown: Unknown,
     /// Who is told what is wrong with a request.
     pub errors: Errors,
+    /// Status of `schema-violation`: 400 or 422.
+    pub violation_status: u16,
     /// Bytes of a body that is read.
     pub max_bytes: u64,
     /// Responses pass with undeclared fields (loosening `undeclared_fields`).
@@ -160,6 +165,7 @@ impl Default for ResponseTerms {
             mode: Mode::Filter,
             unknown: Unknown::Strip,
             errors: Errors::List,
+            violation_status: 400,
             max_bytes: 10 << 20,
             undeclared_fields: false,
         }
@@ -218,6 +224,8 @@ pub struct Terms {
     pub unknown_parameters: Vec<Loosened>,
     /// Operations whose undeclared properties pass (loosening `unknown_properties`).
     pub unknown_properties: Vec<Loosened>,
+    /// Operations whose checked JSON bodies are forwarded as the bytes that came (loosening `verbatim_body`).
+    pub verbatim: Vec<Loosened>,
     /// Where `portcullis.yaml` says what, by name (`request.max_bytes`); defaults stand nowhere.
     pub places: Vec<(&'static str, Span)>,
 }

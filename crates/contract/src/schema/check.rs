@@ -21,6 +21,20 @@ const REMEMBER_AFTER: u32 = 1024;
 /// and is refused.
 pub(crate) const NESTED: u32 = 1_000;
 
+#[cfg(test)]
+thread_local! {
+    /// Questions asked on this thread: tests count steps, for a clock says more about the machine.
+    static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How many questions `work` asks.
+#[cfg(test)]
+pub(crate) fn steps<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = STEPS.get();
+    let done = work();
+    (done, STEPS.get() - before)
+}
+
 /// Questions about one tape.
 pub(crate) struct Check<'s> {
     schemas: &'s [Schema],
@@ -55,6 +69,8 @@ impl<'s> Check<'s> {
     }
 
     pub(crate) fn valid(&mut self, id: Id, node: Node<'_>) -> bool {
+        #[cfg(test)]
+        STEPS.set(STEPS.get() + 1);
         let Some(schema) = self.schemas.get(id as usize) else { return false };
         if let Some(always) = schema.always {
             return always;

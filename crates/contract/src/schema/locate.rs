@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use portcullis_core::finding::Span;
+
 use super::check::{
     Check, NESTED, array_counts, declares, folds, has_type, is_one_of, is_unique, missing_dependent, number,
     object_counts,
@@ -290,7 +292,7 @@ impl<'s> Walk<'s> {
     }
 
     fn missing(&mut self, schema: &Schema, node: Node<'_>, name: &str) {
-        let pointer = format!("{}/{}", pointer(node), token(name));
+        let pointer = format!("{}/{}", shown_pointer(node), token(name));
         if self
             .found
             .iter()
@@ -302,20 +304,21 @@ impl<'s> Walk<'s> {
 
     fn report(&mut self, schema: &Schema, node: Node<'_>, rule: Rule) {
         if self.seen.insert((node.index(), rule, true)) {
-            self.push(schema, rule, pointer(node));
+            self.push(schema, rule, node.location());
         }
     }
 
     fn push(&mut self, schema: &Schema, rule: Rule, pointer: String) {
         if self.found.len() < MOST {
             let private = format!("file {} line {}", schema.file, schema.line);
-            self.found.push(Violation::pointer(rule, pointer, private));
+            let declared = Span { file: schema.file, line: schema.line, column: 1, ..Span::default() };
+            self.found.push(Violation::pointer(rule, pointer, private).declared(declared));
         }
     }
 }
 
 /// The pointer as it may be shown: each name cut and cleaned.
-fn pointer(node: Node<'_>) -> String {
+fn shown_pointer(node: Node<'_>) -> String {
     node.location().split('/').map(shown).collect::<Vec<_>>().join("/")
 }
 

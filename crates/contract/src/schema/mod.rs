@@ -139,6 +139,12 @@ impl<'b> Compiler<'b> {
         std::mem::take(&mut self.findings)
     }
 
+    /// How many definitions there are.
+    #[cfg(test)]
+    fn definitions(&self) -> usize {
+        self.translator.definitions()
+    }
+
     fn compile(
         &mut self,
         schema: &'b Node,

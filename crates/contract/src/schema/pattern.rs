@@ -143,8 +143,6 @@ impl Patterns {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     #[test]
@@ -164,12 +162,10 @@ mod tests {
             assert_eq!(Pattern::new(source).unwrap_err(), PatternError::Invalid, "{source}");
         }
         for source in ["^.{0,1000000000}$", "((a{1000}){1000}){1000}", r"(?:\w{1000}){1000}"] {
-            let begun = Instant::now();
             assert!(
                 matches!(Pattern::new(source), Err(PatternError::TooLarge | PatternError::Invalid)),
                 "{source}"
             );
-            assert!(begun.elapsed() < Duration::from_secs(2), "{source}");
         }
         assert!(Pattern::new(&"(".repeat(100_000)).is_err());
         assert!(Pattern::new(&format!("{}{}", "(".repeat(5_000), ")".repeat(5_000))).is_err());
@@ -178,17 +174,18 @@ mod tests {
     #[test]
     fn catastrophic_backtracking_is_cut() {
         let text = "a".repeat(50 * 1024);
-        let budget = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 10 });
         for source in ["^(a+)+$", "^(a|a)*b$"] {
+            // The linear engine cannot backtrack.
             let pattern = Pattern::new(source).unwrap();
-            let begun = Instant::now();
-            pattern.search(&format!("{text}!"));
-            assert!(begun.elapsed() < budget, "{source}");
+            assert!(!pattern.backtracks());
+            assert_eq!(pattern.search(&format!("{text}!")), Matched::No, "{source}");
         }
+        // The other one counts: 10,000 steps, and texts of 4 KiB.
         let pattern = Pattern::new(r"^(?:(a+)+\1)+b$").unwrap();
-        let begun = Instant::now();
+        assert!(pattern.backtracks());
         assert_eq!(pattern.search(&text), Matched::Exceeded);
         assert_eq!(pattern.search(&"a".repeat(4000)), Matched::Exceeded);
-        assert!(begun.elapsed() < budget * 5);
+        assert_eq!(pattern.search(&"a".repeat(30)), Matched::Exceeded);
+        assert_eq!(pattern.search("aab"), Matched::Yes);
     }
 }

@@ -274,7 +274,6 @@ fn a_thousand_operations_share_their_components() {
         ));
     }
     let doc = Doc::new(V30, &text);
-    let begun = std::time::Instant::now();
     let mut compiler = doc.compiler(Options::default());
     let mut schemas = Vec::new();
     for i in 0..1_000 {
@@ -282,9 +281,8 @@ fn a_thousand_operations_share_their_components() {
         schemas.push(compiler.request(node).unwrap());
         schemas.push(compiler.response(node).unwrap());
     }
+    // Two directions, closed and loose, whole body and nested: each component once for each, however many use it.
+    assert!(compiler.definitions() <= 8 * 300, "{}", compiler.definitions());
     drop(compiler);
-    let limit = if cfg!(debug_assertions) { 30 } else { 2 };
-    assert!(begun.elapsed().as_secs() < limit, "{:?}", begun.elapsed());
-    println!("1,000 operations over 300 components: {:?}", begun.elapsed());
     assert!(wrong(&schemas[0], r#"{"id":"0192f0c1-0000-7000-8000-00000000000a","next":{"id":"0192f0c1-0000-7000-8000-00000000000a"}}"#).is_empty());
 }

@@ -211,6 +211,11 @@ impl<'b> Translator<'b> {
         std::mem::take(&mut self.planner.schemas)
     }
 
+    #[cfg(test)]
+    pub(super) fn definitions(&self) -> usize {
+        self.definitions.len()
+    }
+
     /// All definitions as one 2020-12 document.
     #[cfg(test)]
     pub(super) fn document(&self, root: u32) -> Value {

@@ -62,7 +62,7 @@ fn contract() -> Contract {
 
 fn at_upstream(contract: &Contract, head: &Head) -> Expect {
     match contract.find(head.method(), head.path()) {
-        Found::Undeclared => Expect::Route("undeclared".into()),
+        Found::Undeclared | Found::Closed { .. } => Expect::Route("undeclared".into()),
         Found::Marked => Expect::Route("marked".into()),
         Found::MethodNotAllowed { .. } => Expect::Route("method".into()),
         Found::Operation { operation, path, .. } => match operation.parameters(head, &path) {
