@@ -291,7 +291,11 @@ async fn http1<H: Handler>(sock: Sock, cx: Rc<Conn<H>>) {
         let (cx, landing) = (cx.clone(), landing.clone());
         move |request: Request<Incoming>| answer1(cx.clone(), landing.clone(), request)
     });
-    let guard = Guard::new(sock, Limits::from(bounds), cx.slot.clone());
+    let guard = Guard::new(
+        sock,
+        Limits { http_1_0: cx.listener.http_1_0, ..Limits::from(bounds) },
+        cx.slot.clone(),
+    );
     let most = (bounds.target + bounds.header_bytes + 1024).max(64 << 10);
     let mut connection = http1::Builder::new()
         .half_close(false)
@@ -319,6 +323,7 @@ async fn answer1<H: Handler>(
     let ordinal = cx.calls.get() + 1;
     cx.calls.set(ordinal);
     let arrived = Instant::now();
+    let old = request.version() == Version::HTTP_10;
     let (mut response, offered) = if let Some(rule) = cx.slot.violation(ordinal) {
         cx.census.violation(rule);
         let (peer, handshake, listener) = (cx.peer, cx.handshake.clone(), cx.listener.clone());
@@ -342,7 +347,8 @@ async fn answer1<H: Handler>(
     if let Some(rule) = cx.slot.body_violation() {
         cx.census.violation(rule);
     }
-    let last = (offered && response.status() != StatusCode::SWITCHING_PROTOCOLS)
+    let last = old
+        || (offered && response.status() != StatusCode::SWITCHING_PROTOCOLS)
         || cx.retired.get()
         || cx.leave.asked()
         || ordinal >= cx.listener.bounds.requests_http1

@@ -9,11 +9,14 @@
     reason = "tests fail by panicking, and open sockets of their own"
 )]
 
+mod administration;
 mod answers;
 mod bodies;
 mod callers_keys;
 mod callers_signed;
+mod callers_tokens;
 mod demo;
+mod detect;
 mod edge;
 mod floods;
 mod forwarding;
@@ -23,6 +26,7 @@ mod hostile;
 mod limits;
 mod reload;
 mod secrets;
+mod tables;
 mod tour;
 mod verbs;
 mod wire;

@@ -135,7 +135,7 @@ impl HeadScan {
                 self.started = true;
                 self.fields_from = end + 1;
                 match self.mode {
-                    Mode::Request => request_line(line, limits),
+                    Mode::Request => request_line(line, limits).map(|old| self.status.old = old),
                     Mode::Response => status_line(line).map(|status| self.status = status),
                 }
             } else if line.is_empty() {
@@ -249,6 +249,10 @@ impl HeadScan {
         if !self.host {
             return Err(Rule::Host);
         }
+        if self.status.old && (self.chunked || self.upgrade.is_some()) {
+            // RFC 9112 § 6.1, RFC 9110 § 7.8: neither exists in HTTP/1.0, and whoever sends them has two readings.
+            return Err(if self.chunked { Rule::Coding } else { Rule::Version });
+        }
         let body = self.chunked || self.length.is_some_and(|length| length > 0);
         match self.upgrade {
             Some(_) if body => Err(Rule::UpgradeBody),
@@ -259,8 +263,8 @@ impl HeadScan {
     }
 }
 
-/// `METHOD SP target SP HTTP/1.1`, nothing more.
-fn request_line(line: &[u8], limits: &Limits) -> Result<(), Rule> {
+/// `METHOD SP target SP HTTP/1.1`, nothing more. Whether it is HTTP/1.0, where that is let in.
+fn request_line(line: &[u8], limits: &Limits) -> Result<bool, Rule> {
     if line.starts_with(b"PRI * HTTP/2.0") {
         return Err(Rule::Preface);
     }
@@ -285,13 +289,16 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<(), Rule> {
     if !target.iter().all(|&b| is_target(b)) || !(target.starts_with(b"/") || is_absolute(target)) {
         return Err(Rule::Target);
     }
+    if limits.http_1_0 && version == b"HTTP/1.0" {
+        return Ok(true);
+    }
     if version != b"HTTP/1.1" {
         return Err(match version {
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Rule::Version,
             _ => Rule::RequestLine,
         });
     }
-    Ok(())
+    Ok(false)
 }
 
 /// `HTTP/1.x SP 3DIGIT [SP reason]`.

@@ -41,6 +41,8 @@ pub struct Limits {
     pub header_name: usize,
     /// Bytes of the target.
     pub target: usize,
+    /// HTTP/1.0 is read too: one request, no chunks (loosening `http_1_0`).
+    pub http_1_0: bool,
 }
 
 impl From<&Bounds> for Limits {
@@ -51,6 +53,7 @@ impl From<&Bounds> for Limits {
             header_value: bounds.header_value,
             header_name: bounds.header_name,
             target: bounds.target,
+            http_1_0: false,
         }
     }
 }

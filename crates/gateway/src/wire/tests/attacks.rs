@@ -62,6 +62,33 @@ fn refusals_over_a_socket() {
     assert_eq!(handle.census().violations(Rule::Chunk), 1);
 }
 
+/// HTTP/1.0 by name: one request and its answer without chunks; what it never had is still refused.
+#[test]
+fn http_1_0_is_a_loosening_without_keep_alive_and_without_chunks() {
+    let mut old = listener();
+    old.http_1_0 = true;
+    let (_handle, address) = serve(vec![old], None);
+    let twice = b"GET /hello HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\nGET /hello HTTP/1.0\r\nHost: a\r\n\r\n";
+    let answer = raw(address, twice);
+    assert!(answer.starts_with("HTTP/1.0 200 ") && answer.ends_with("\r\n\r\nhello"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1").count(), 1, "one request: {answer}");
+    assert!(!answer.to_ascii_lowercase().contains("transfer-encoding"), "{answer}");
+    let post = raw(address, b"POST /count HTTP/1.0\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    assert!(post.starts_with("HTTP/1.0 200 ") && post.ends_with('3'), "{post}");
+    for (bad, status) in [
+        ("POST /count HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 400),
+        ("GET /hello HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", 505),
+        ("GET /hello HTTP/1.0\r\n\r\n", 400),
+        ("GET /hello HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+        ("GET /hello HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+    ] {
+        let answer = raw(address, bad.as_bytes());
+        assert!(answer.contains(&format!(" {status} ")), "{bad:?}: {answer}");
+    }
+    let (_handle, strict) = serve(vec![listener()], None);
+    assert!(raw(strict, b"GET /hello HTTP/1.0\r\nHost: a\r\n\r\n").contains(" 505 "));
+}
+
 #[test]
 fn earlier_requests_are_served_and_later_ones_are_not() {
     let (_handle, address) = serve(vec![listener()], None);

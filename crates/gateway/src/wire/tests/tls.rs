@@ -446,3 +446,117 @@ fn upstream_certificates_are_verified() {
     assert_eq!(to(&ca2, "localhost"), 503, "another authority");
     assert_eq!(to(&ca1, "127.0.0.1"), 503, "another name");
 }
+
+/// `vectors/tls.yaml`, against the wire alone.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    sni: String,
+    #[serde(default)]
+    serves: Option<usize>,
+    #[serde(default)]
+    clients: Option<String>,
+    #[serde(default)]
+    brings: Option<String>,
+    #[serde(default)]
+    offers: Vec<String>,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+#[test]
+fn tls_vectors() {
+    let (server_ca, client_ca, stranger) = (ca(), ca(), ca());
+    let purpose = |client: bool| {
+        move |p: &mut CertificateParams| {
+            p.extended_key_usages = vec![if client {
+                rcgen::ExtendedKeyUsagePurpose::ClientAuth
+            } else {
+                rcgen::ExtendedKeyUsagePurpose::ServerAuth
+            }];
+        }
+    };
+    let revoked = leaf(&client_ca, &["client.example.com"], |p| {
+        purpose(true)(p);
+        p.serial_number = Some(78u64.into());
+    });
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2020, 1, 1),
+        next_update: rcgen::date_time_ymd(2090, 1, 1),
+        crl_number: 1u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![rcgen::RevokedCertParams {
+            serial_number: 78u64.into(),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&*client_ca).unwrap().pem().unwrap().into_bytes();
+    let brings = |what: &str| match what {
+        "none" => None,
+        "good" => Some(leaf(&client_ca, &["client.example.com"], purpose(true))),
+        "uri" => Some(leaf(&client_ca, &["spiffe://partner/a"], purpose(true))),
+        "longer-uri" => Some(leaf(&client_ca, &["spiffe://partner/a/b"], purpose(true))),
+        "other-name" => Some(leaf(&client_ca, &["other.example.com"], purpose(true))),
+        "server" => Some(leaf(&client_ca, &["client.example.com"], purpose(false))),
+        "stranger" => Some(leaf(&stranger, &["client.example.com"], purpose(true))),
+        "revoked" => Some(revoked.clone()),
+        "expired" => Some(leaf(&client_ca, &["client.example.com"], |p| {
+            purpose(true)(p);
+            p.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        })),
+        other => panic!("{other}"),
+    };
+    let names = ["api.example.com", "*.shop.example.com", "www.shop.example.com"];
+    let certificates: Vec<Certificate> = names.iter().map(|name| leaf(&server_ca, &[name], |_| {})).collect();
+    let leaves: Vec<_> =
+        certificates.iter().map(|one| CertificateDer::from_pem_slice(&one.chain).unwrap()).collect();
+    let cases: Vec<Case> = serde_saphyr::from_str(include_str!("../../../vectors/tls.yaml")).unwrap();
+    assert!(cases.len() > 25);
+    for case in cases {
+        let mut listener = secure(certificates.clone());
+        let tls = listener.tls.as_mut().unwrap();
+        tls.hosts = vec!["api.example.com".into(), "www.shop.example.com".into()];
+        tls.clients = case.clients.as_deref().map(|mode| Clients {
+            ca: client_ca.pem().into_bytes(),
+            crl: Some(list.clone()),
+            mode: if mode == "required" { ClientMode::Required } else { ClientMode::Optional },
+            san: vec!["client.example.com".into(), "spiffe://partner/*".into()],
+        });
+        let (_handle, address) = serve(vec![listener], None);
+        let mut client = Client {
+            identity: case.brings.as_deref().and_then(brings),
+            alpn: case.offers.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            ..Client::new(&server_ca)
+        };
+        match case.version.as_deref() {
+            Some("1.2") => client.versions = vec![&rustls::version::TLS12],
+            Some(_) => client.versions = vec![&rustls::version::TLS13],
+            None => {}
+        }
+        let mut config = (*client.config()).clone();
+        config.enable_sni = !case.sni.is_empty();
+        let name = if case.sni.is_empty() { "api.example.com" } else { &case.sni };
+        // What is shown, whatever the client thinks of it: a certificate for another name would be a mistake of ours.
+        let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap());
+        let mut stream = StreamOwned::new(connection.unwrap(), connect(address));
+        let h2 = case.offers.first().is_some_and(|first| first == "h2");
+        let request: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let sent = stream.write_all(if h2 { b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" } else { request });
+        let mut first = [0; 9];
+        let answered = sent.is_ok() && stream.read_exact(&mut first).is_ok();
+        let served = answered.then(|| {
+            let shown = stream.conn.peer_certificates().unwrap();
+            leaves.iter().position(|leaf| leaf.as_ref() == shown[0].as_ref()).unwrap()
+        });
+        assert_eq!(served, case.serves, "tls#{}", case.name);
+        if answered && h2 {
+            assert_eq!(first[3], 4, "tls#{}: SETTINGS come first", case.name);
+        } else if answered {
+            assert_eq!(&first, b"HTTP/1.1 ", "tls#{}", case.name);
+        }
+    }
+}

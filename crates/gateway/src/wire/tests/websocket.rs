@@ -123,6 +123,41 @@ fn nothing_flows_before_the_server_agrees() {
     }
 }
 
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    request: String,
+    #[serde(default)]
+    answer: Option<String>,
+    status: u16,
+}
+
+/// `vectors/upgrade.yaml`, against the wire alone.
+#[test]
+fn upgrade_vectors() {
+    const SECRET: &str = "GET /secret HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+    let cases: Vec<Case> = serde_saphyr::from_str(include_str!("../../../vectors/upgrade.yaml")).unwrap();
+    assert!(cases.len() > 20);
+    for case in cases {
+        let answer = case.answer.clone();
+        let (plan, seen) = upstream(move |key| answer.as_deref().unwrap_or("").replace("ACCEPT", &accept(key)));
+        let (_handle, address) = serve(vec![listener()], Some(plan));
+        let mut stream = connect(address);
+        // A server that closes early may take the rest of what is written with it.
+        let _ = stream.write_all(format!("{}{SECRET}", case.request).as_bytes());
+        let (status, _, _) = one(&mut stream);
+        assert_eq!(status, case.status, "upgrade#{}", case.name);
+        if status != 101 {
+            assert!(closed(&mut stream), "upgrade#{}: nothing follows", case.name);
+        }
+        let seen = seen.lock().unwrap();
+        assert_eq!(!seen.is_empty(), case.answer.is_some(), "upgrade#{}: who was asked", case.name);
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        assert!(!text.contains("/secret"), "upgrade#{}: {text}", case.name);
+    }
+}
+
 #[test]
 fn a_bad_handshake_reaches_nobody() {
     let (plan, seen) = upstream(|key| agreed(key, ""));

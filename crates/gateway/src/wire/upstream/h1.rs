@@ -33,6 +33,7 @@ const LIMITS: Limits = Limits {
     header_value: 16 << 10,
     header_name: 256,
     target: 4 << 10,
+    http_1_0: false,
 };
 
 /// A server's bytes.
