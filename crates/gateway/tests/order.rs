@@ -53,6 +53,9 @@ fn evidence_cannot_be_forged() {
         "pub fn f(p: crate::gates::identify::Provisional<'_>) -> crate::gates::identify::Identified<'_> { p.into() }",
         "pub fn f(p: crate::gates::identify::Provisional<'_>) -> crate::gates::identify::Identified<'_> { p.identified }",
         "pub fn f(p: &mut crate::gates::identify::Provisional<'_>) { p.duty = None }",
+        "pub fn f(i: &crate::gates::intake::Input<'static>) -> crate::gates::intake::Input<'static> { i.clone() }",
+        "pub fn f() -> crate::gates::intake::Input<'static> { Default::default() }",
+        "pub fn f(i: crate::gates::intake::Input<'static>) { let _ = i.contents; }",
     ] {
         bench.refuses(forged, forged);
     }

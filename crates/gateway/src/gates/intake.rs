@@ -218,7 +218,25 @@ fn arrival(plan: &BodyPlan, bytes: u64, matched: &Matched<'_>) -> Arrival {
         BodyPlan::Multipart(plan) => plan.takes_files(),
         _ => false,
     };
-    let total = u64::from(matched.policy().arrival_s);
-    let total = if files { (total + bytes / (100 << 10)).min(1800) } else { total };
+    let total = within(u64::from(matched.policy().arrival_s), files.then_some(bytes));
     Arrival { grace: Duration::from_secs(5), rate: 500, total: Duration::from_secs(total) }
+}
+
+/// Seconds in all.
+fn within(usual: u64, file_bytes: Option<u64>) -> u64 {
+    file_bytes.map_or(usual, |bytes| (usual + bytes / (100 << 10)).min(1800))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_have_more_time_and_no_day() {
+        assert_eq!(within(60, None), 60);
+        assert_eq!(within(60, Some(0)), 60);
+        assert_eq!(within(60, Some(25 << 20)), 316);
+        assert_eq!(within(60, Some(1 << 30)), 1800);
+        assert_eq!(within(60, Some(u64::MAX / 2)), 1800);
+    }
 }

@@ -33,6 +33,11 @@ paths:
         required: true
         content: { application/json: { schema: { $ref: "#/components/schemas/Note" } } }
       responses: { "204": { description: done } }
+  /any:
+    post:
+      operationId: any
+      requestBody: { required: true, content: { application/json: { schema: {} } } }
+      responses: { "204": { description: done } }
   /lines:
     post:
       operationId: lines
@@ -116,12 +121,23 @@ paths:
                 files: { type: string }
             encoding: { file: { contentType: "text/plain, application/octet-stream" } }
       responses: { "204": { description: done } }
+  /learning:
+    post:
+      operationId: learning
+      requestBody:
+        required: true
+        content:
+          multipart/form-data: { schema: { $ref: "#/components/schemas/Short" } }
+          application/x-www-form-urlencoded: { schema: { $ref: "#/components/schemas/Short" } }
+          application/json: { schema: { $ref: "#/components/schemas/Short" } }
+      responses: { "204": { description: done } }
   /none:
     post: { operationId: none, responses: { "204": { description: done } } }
     delete: { operationId: remove, responses: { "204": { description: done } } }
     get: { operationId: look, responses: { "204": { description: done } } }
 components:
   schemas:
+    Short: { type: object, required: [a], properties: { a: { type: string, maxLength: 3 }, b: { type: integer } } }
     Note:
       type: object
       properties:
@@ -143,14 +159,16 @@ apis:
     authenticate: {}
     anonymous:
 ANONYMOUS
+    loosen: [{ allow: shapeless, operations: [any], because: a test, until: 2099-12-31 }]
     operations:
+      learning: { request: { mode: { allow: report, because: a test, until: 2099-12-31 } } }
       xml: { request: { opaque: { allow: [application/xml], because: a test, until: 2099-12-31 } } }
 "#;
 
 fn config() -> String {
     let ids = [
         "json", "optional", "measured", "lines", "text", "xml", "form", "multi", "fields", "none", "remove",
-        "look",
+        "look", "any", "learning",
     ];
     let line = |id: &&str| format!("      - {{ allow: {id}, because: a test, until: 2099-12-31 }}");
     CONFIG.replace("ANONYMOUS", &ids.iter().map(line).collect::<Vec<_>>().join("\n"))
