@@ -6,6 +6,7 @@
 
 mod compile;
 mod date;
+mod detection;
 mod difference;
 mod files;
 mod init;
@@ -15,6 +16,7 @@ mod start;
 pub mod words;
 
 pub use date::Date;
+pub use detection::{Rules, rules};
 pub use difference::difference;
 pub use files::Given;
 pub use init::init_from_spec;

@@ -1,6 +1,8 @@
 //! The JSON Schema of `portcullis.yaml`, and the reference page made from it.
 
 use crate::words::Document;
+use crate::words::detect::Detection;
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -15,16 +17,24 @@ pub fn schema() -> String {
 
 /// The schema as a value; what [`crate::read`] checks files with.
 pub(crate) fn root() -> &'static Value {
-    static ROOT: LazyLock<Value> = LazyLock::new(|| {
-        let generator = SchemaSettings::draft2020_12().into_generator();
-        let mut root = generator.into_root_schema_for::<Document>().to_value();
-        tidy(&mut root);
-        if let Value::Object(members) = &mut root {
-            members.insert("title".to_owned(), Value::from("portcullis.yaml"));
-        }
-        root
-    });
+    static ROOT: LazyLock<Value> = LazyLock::new(|| of::<Document>("portcullis.yaml"));
     &ROOT
+}
+
+/// The schema of a file of rules.
+pub(crate) fn detection() -> &'static Value {
+    static ROOT: LazyLock<Value> = LazyLock::new(|| of::<Detection>("rules of detection"));
+    &ROOT
+}
+
+fn of<T: JsonSchema>(title: &str) -> Value {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut root = generator.into_root_schema_for::<T>().to_value();
+    tidy(&mut root);
+    if let Value::Object(members) = &mut root {
+        members.insert("title".to_owned(), Value::from(title));
+    }
+    root
 }
 
 /// `null` is never written: absent is absent. Rust's sizes of integers mean nothing to people.

@@ -22,7 +22,7 @@ pub(crate) enum Verb {
     Serve(Serve),
     /// Compile configuration and documents, and say what is wrong and where.
     #[command(
-        after_help = "Examples:\n  portcullis check\n  portcullis check openapi.yaml other.json --format json"
+        after_help = "Examples:\n  portcullis check\n  portcullis check openapi.yaml other.json --format json\n  portcullis check openapi.yaml --coverage"
     )]
     Check(Check),
     /// Show what every gate would decide about a request, and by which line of which file.
@@ -56,6 +56,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  portcullis audit verify-ledger\n  portcullis audit verify-ledger --checkpoints /mnt/elsewhere/checkpoints.log --format json\n  portcullis audit ledger --since 2027-01-31"
     )]
     Audit(Audit),
+    /// Look for attacks in a log that is there already, or in traffic that is made up.
+    #[command(
+        after_help = "Examples:\n  portcullis detect replay --log access.log --rules rules.yaml\n  portcullis detect simulate --seed 7"
+    )]
+    Detect(Detect),
     /// Attack a deliberately vulnerable shop, directly and through the gate, and show the score.
     #[command(
         after_help = "Examples:\n  portcullis demo\n  portcullis demo --serve\n  portcullis demo --format json"
@@ -127,6 +132,9 @@ pub(crate) struct Check {
     /// OpenAPI documents to check by themselves; without any, the configuration is checked.
     #[arg(value_name = "SPEC")]
     pub(crate) specs: Vec<PathBuf>,
+    /// List every key of each document with what becomes of it: enforced, annotation, or a finding.
+    #[arg(long)]
+    pub(crate) coverage: bool,
     /// Configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml")]
     pub(crate) config: PathBuf,
@@ -157,6 +165,60 @@ pub(crate) struct Explain {
     /// Configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "portcullis.yaml")]
     pub(crate) config: PathBuf,
+    /// Text or JSON.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// `detect`.
+#[derive(Debug, Args)]
+pub(crate) struct Detect {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: DetectVerb,
+}
+
+/// What `detect` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DetectVerb {
+    /// Replay a log with its own clock, and print what fires.
+    Replay(Replay),
+    /// Make up traffic of ordinary callers and of attackers, and print how well the triggers tell them apart.
+    Simulate(Simulate),
+}
+
+/// `detect replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The log; `-` reads standard input. Lines of the request log, other JSON, or what the `formats` of the rules read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: PathBuf,
+    /// Rules of your own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Text, or JSON lines.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// `detect simulate`.
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// The same seed makes the same traffic.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Days of traffic; the first half teaches.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(10..=365))]
+    pub(crate) days: u32,
+    /// Ordinary callers.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub(crate) principals: u32,
+    /// Nobody attacks: whatever fires is a false alarm.
+    #[arg(long)]
+    pub(crate) benign: bool,
+    /// Judge by labels that were dealt out at random: what is found then is chance.
+    #[arg(long, conflicts_with = "benign")]
+    pub(crate) shuffle: bool,
     /// Text or JSON.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

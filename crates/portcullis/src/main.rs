@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Verb::Keys(keys) => verbs::keys::run(keys),
         Verb::Audit(audit) => verbs::audit::run(audit),
         Verb::Revoke(revoke) => verbs::revoke::run(&revoke),
+        Verb::Detect(detect) => verbs::detect::run(detect),
         Verb::Demo(demo) => {
             let json = demo.format == cli::Format::Json;
             match demo::run(demo::Options { json, serve: demo.serve }) {

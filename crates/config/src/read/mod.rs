@@ -4,6 +4,7 @@ mod check;
 pub(crate) mod de;
 
 use crate::words::Document;
+use crate::words::detect::Detection;
 use portcullis_contract::document::{Bounds, Node, parse};
 use portcullis_core::finding::{Finding, Span};
 use serde::Deserialize;
@@ -46,7 +47,7 @@ pub(crate) fn document(file: u16, name: &str, text: &str) -> Reading {
     if !checked.findings.is_empty() {
         return Reading { document: None, findings: checked.findings, secrets: checked.secrets };
     }
-    let document = match words(&node) {
+    let document = match words::<Document>(&node) {
         Ok(document) => Some(document),
         Err(finding) => {
             checked.findings.push(*finding);
@@ -56,8 +57,24 @@ pub(crate) fn document(file: u16, name: &str, text: &str) -> Reading {
     Reading { document, findings: checked.findings, secrets: checked.secrets }
 }
 
-fn words(node: &Node) -> Result<Document, Box<Finding>> {
-    Document::deserialize(de::De(node)).map_err(|misfit| {
+/// Reads a file of rules of detection; `file` is its index in the source map.
+pub(crate) fn detection(file: u16, name: &str, text: &str) -> (Option<Detection>, Vec<Finding>) {
+    let node = match parse(file, name, text.as_bytes(), &BOUNDS) {
+        Ok(node) => node,
+        Err(findings) => return (None, findings),
+    };
+    let checked = check::check(&node, crate::schema::detection());
+    if !checked.findings.is_empty() {
+        return (None, checked.findings);
+    }
+    match words(&node) {
+        Ok(detection) => (Some(detection), Vec::new()),
+        Err(finding) => (None, vec![*finding]),
+    }
+}
+
+fn words<T: for<'de> Deserialize<'de>>(node: &Node) -> Result<T, Box<Finding>> {
+    T::deserialize(de::De(node)).map_err(|misfit| {
         let at = misfit.at.unwrap_or(node.at);
         Box::new(Finding::error("value-form", at, misfit.message))
     })

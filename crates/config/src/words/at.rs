@@ -179,6 +179,9 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for OneOrMany<T> {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OneOrMany<T>, E> {
                 T::deserialize(value::StrDeserializer::new(text)).map(|one| OneOrMany(vec![one]))
             }
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<OneOrMany<T>, E> {
+                T::deserialize(value::U64Deserializer::new(number)).map(|one| OneOrMany(vec![one]))
+            }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneOrMany<T>, A::Error> {
                 T::deserialize(value::MapAccessDeserializer::new(map)).map(|one| OneOrMany(vec![one]))
             }

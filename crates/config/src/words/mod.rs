@@ -4,6 +4,7 @@ pub mod admin;
 pub mod api;
 pub(crate) mod at;
 pub mod caller;
+pub mod detect;
 pub mod limits;
 pub mod listen;
 pub mod observe;

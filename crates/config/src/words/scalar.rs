@@ -164,7 +164,7 @@ fn parse_network(text: &str) -> Option<IpNet> {
 }
 
 /// Text, or a number as it was written.
-struct Scalar;
+pub(crate) struct Scalar;
 
 impl Visitor<'_> for Scalar {
     type Value = String;

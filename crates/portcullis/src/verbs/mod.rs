@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod check;
+pub(crate) mod detect;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod keys;

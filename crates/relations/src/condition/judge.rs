@@ -281,7 +281,6 @@ fn equal(left: &Value, right: &Value) -> bool {
 /// Numbers compare by value whatever their kind, for a value of type `any` comes as a double.
 fn compare(left: &Value, right: &Value) -> Result<Ordering, Failure> {
     use Value::{Bool, Double, Duration, Int, String, Timestamp, Uint};
-    #[expect(clippy::cast_precision_loss, reason = "a comparison with a double is one of doubles")]
     let found = match (left, right) {
         (Bool(a), Bool(b)) => Some(a.cmp(b)),
         (Int(a), Int(b)) => Some(a.cmp(b)),
@@ -343,13 +342,10 @@ fn convert(function: Function, value: Value) -> Option<Value> {
         (Function::Int, Value::Timestamp(value)) => {
             Value::Int(i64::try_from(value.div_euclid(1_000_000_000)).ok()?)
         }
-        #[expect(clippy::cast_possible_truncation, reason = "within the bounds tested beside")]
         (Function::Int, Value::Double(value)) if value.abs() < 9.2e18 => Value::Int(value as i64),
         (Function::Uint, Value::Int(value)) => Value::Uint(u64::try_from(value).ok()?),
         (Function::Uint, Value::String(text)) => Value::Uint(text.parse().ok()?),
-        #[expect(clippy::cast_precision_loss, reason = "what the conversion is")]
         (Function::Double, Value::Int(value)) => Value::Double(value as f64),
-        #[expect(clippy::cast_precision_loss, reason = "what the conversion is")]
         (Function::Double, Value::Uint(value)) => Value::Double(value as f64),
         (Function::Double, Value::String(text)) => {
             Value::Double(text.parse().ok().filter(|value: &f64| value.is_finite())?)

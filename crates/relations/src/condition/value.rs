@@ -111,7 +111,6 @@ pub(super) fn in_cidr(address: IpAddr, block: &str) -> Option<bool> {
 
 fn whole_i64(double: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53, tested on this line")]
     (double.trunc() == double && double.abs() <= EXACT).then_some(double as i64)
 }
 

@@ -114,8 +114,7 @@ impl Nodes {
         hasher.write_u128(self.key);
         hasher.write_u16(type_id.0);
         hasher.write(id.as_bytes());
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash do")]
-        let hash = hasher.finish() as usize;
-        hash
+        // Any bits of a hash do.
+        hasher.finish() as usize
     }
 }
