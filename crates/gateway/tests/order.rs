@@ -10,7 +10,16 @@ use std::process::Command;
 
 #[test]
 fn no_gate_can_be_left_out_and_no_two_swapped() {
-    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admit.rs")).unwrap();
+    keeps_its_order("admit.rs", 10);
+}
+
+#[test]
+fn nor_in_what_administers() {
+    keeps_its_order("administer.rs", 9);
+}
+
+fn keeps_its_order(file: &str, count: usize) {
+    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
     let lines: Vec<&str> = source.lines().collect();
     let gates: Vec<usize> = (0..lines.len())
         .filter(|i| {
@@ -20,7 +29,7 @@ fn no_gate_can_be_left_out_and_no_two_swapped() {
                 && !lines[*i].trim_start().starts_with("//")
         })
         .collect();
-    assert_eq!(gates.len(), 10, "the pipeline has ten gates: {gates:?}");
+    assert_eq!(gates.len(), count, "the gates of {file}: {gates:?}");
 
     let bench = Bench::new(&source);
     for &gate in &gates {

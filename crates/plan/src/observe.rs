@@ -46,13 +46,16 @@ pub enum LogFormat {
     Flat,
 }
 
+/// URL and signing secret.
+pub type Hook = (Arc<str>, Arc<Secret<Vec<u8>>>);
+
 /// Where checkpoints of the audit ledger go, besides the program's own notes.
 #[derive(Clone, Debug, Default)]
 pub struct AuditPlan {
     /// A file that lines are added to.
     pub file: Option<PathBuf>,
     /// URL and secret of a signed webhook.
-    pub webhook: Option<(Arc<str>, Arc<Secret<Vec<u8>>>)>,
+    pub webhook: Option<Hook>,
 }
 
 /// Where what must be remembered lies.

@@ -118,13 +118,16 @@ pub async fn checkpoint(store: &Store, key: &LedgerKey, now: i64) -> Result<Opti
     Ok(store.ledger().sign(signed.clone()).await?.then_some(signed))
 }
 
+/// URL and signing secret.
+pub type Hook = (Arc<str>, Arc<Secret<Vec<u8>>>);
+
 /// Where checkpoints go, besides the program's own notes.
 #[derive(Clone, Default)]
 pub struct Sinks {
     /// A file that lines are added to.
     pub file: Option<PathBuf>,
     /// A webhook, signed as Standard Webhooks are.
-    pub webhook: Option<(Arc<str>, Arc<Secret<Vec<u8>>>)>,
+    pub webhook: Option<Hook>,
 }
 
 /// Ships what was not shipped yet, oldest first, until a sink fails; `tell` hears each checkpoint once.
