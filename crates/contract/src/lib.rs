@@ -6,6 +6,7 @@
 pub mod body;
 pub mod document;
 pub mod duty;
+pub mod graphql;
 pub mod json;
 pub mod model;
 pub mod param;

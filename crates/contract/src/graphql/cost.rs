@@ -44,7 +44,9 @@ pub(super) fn of(
     let Some(def) = def else { return Ok(Sized { fixed: own.saturating_add(below.alone()), each: 0 }) };
     let size = size(field, def, given, limits)?;
     Ok(match (size, def.ty.is_list()) {
-        (Some(size), true) => Sized { fixed: own.saturating_add(below.alone().saturating_mul(size)), each: 0 },
+        (Some(size), true) => {
+            Sized { fixed: own.saturating_add(below.alone().saturating_mul(size)), each: 0 }
+        }
         (None, true) => Sized { fixed: own, each: below.alone() },
         (Some(size), false) => Sized { fixed: own.saturating_add(below.with(size)), each: 0 },
         (None, false) => Sized { fixed: own.saturating_add(below.alone()), each: 0 },
@@ -53,24 +55,22 @@ pub(super) fn of(
 
 /// The size that the arguments say, within its bound; nothing when the field is not sliced. Checks the arguments that
 /// are offsets on the way (contract.md § 9).
-fn size(
-    field: &Field<'_>,
-    def: &FieldDef,
-    given: &Given<'_, '_>,
-    limits: &Limits,
-) -> Judged<Option<u64>> {
+fn size(field: &Field<'_>, def: &FieldDef, given: &Given<'_, '_>, limits: &Limits) -> Judged<Option<u64>> {
     let mut largest: Option<u64> = None;
     let mut sliced = def.list.is_some();
     for argument in &def.arguments {
         let named = def.list.as_ref().is_some_and(|list| list.slicing.contains(&argument.name));
-        let (slices, offsets) = guarded(&argument.name);
+        // `first` may be somebody's first name.
+        let (slices, offsets) = if argument.is_int { guarded(&argument.name) } else { (false, false) };
         // Where the schema names its slicing arguments, they are those.
         let slices = if def.list.is_some() { named } else { slices };
         if !slices && !offsets {
             continue;
         }
         sliced |= slices;
-        let Some((_, value)) = field.arguments.iter().find(|(name, _)| **name == *argument.name) else { continue };
+        let Some((_, value)) = field.arguments.iter().find(|(name, _)| **name == *argument.name) else {
+            continue;
+        };
         let count = match given.known(value) {
             Known::Absent => continue,
             Known::Literal(Value::Int(text)) => text.parse::<u64>().ok(),
@@ -102,7 +102,16 @@ fn guarded(name: &str) -> (bool, bool) {
         name.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect();
     let slices = matches!(
         &*plain,
-        "limit" | "pagesize" | "perpage" | "first" | "last" | "count" | "size" | "top" | "take" | "maxresults"
+        "limit"
+            | "pagesize"
+            | "perpage"
+            | "first"
+            | "last"
+            | "count"
+            | "size"
+            | "top"
+            | "take"
+            | "maxresults"
     );
     (slices, matches!(&*plain, "offset" | "skip" | "page"))
 }

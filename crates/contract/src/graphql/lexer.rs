@@ -341,9 +341,25 @@ mod tests {
         assert_eq!(
             lexemes("query($a:[Int!]=-1,b:1.5e+3)#c\n{...F}").unwrap(),
             [
-                Name("query"), Punct(b'('), Punct(b'$'), Name("a"), Punct(b':'), Punct(b'['), Name("Int"),
-                Punct(b'!'), Punct(b']'), Punct(b'='), Int("-1"), Name("b"), Punct(b':'), Float("1.5e+3"),
-                Punct(b')'), Punct(b'{'), Spread, Name("F"), Punct(b'}'),
+                Name("query"),
+                Punct(b'('),
+                Punct(b'$'),
+                Name("a"),
+                Punct(b':'),
+                Punct(b'['),
+                Name("Int"),
+                Punct(b'!'),
+                Punct(b']'),
+                Punct(b'='),
+                Int("-1"),
+                Name("b"),
+                Punct(b':'),
+                Float("1.5e+3"),
+                Punct(b')'),
+                Punct(b'{'),
+                Spread,
+                Name("F"),
+                Punct(b'}'),
             ]
         );
         for (text, value) in [
@@ -359,9 +375,31 @@ mod tests {
     #[test]
     fn what_is_no_token_is_malformed() {
         for text in [
-            "\"a", "\"a\nb\"", "\"\\x\"", "\"\\ud800\"", "\"\\ude00\"", "\"\\u0000\"", "\"\\u{110000}\"",
-            "01", "1.", "1.e3", ".5", "-", "1a", "0x1", "1e", "1_0", "..", "?", "\u{feff}{a}", "{", "}", "é",
-            "\"\"\"a", "\u{0}", "#\u{1}",
+            "\"a",
+            "\"a\nb\"",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"\\ude00\"",
+            "\"\\u0000\"",
+            "\"\\u{110000}\"",
+            "01",
+            "1.",
+            "1.e3",
+            ".5",
+            "-",
+            "1a",
+            "0x1",
+            "1e",
+            "1_0",
+            "..",
+            "?",
+            "\u{feff}{a}",
+            "{",
+            "}",
+            "é",
+            "\"\"\"a",
+            "\u{0}",
+            "#\u{1}",
         ] {
             assert_eq!(lexemes(text).unwrap_err().kind, super::super::refused::Kind::Malformed, "{text:?}");
         }

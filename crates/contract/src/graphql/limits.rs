@@ -86,11 +86,6 @@ impl Limits {
     };
 
     /// For a schema: written by whoever runs the gateway, but read by the same lexer.
-    pub(super) const SCHEMA: Self = Self {
-        query_bytes: 10 << 20,
-        tokens: 2_000_000,
-        string_bytes: 1 << 20,
-        nesting: 32,
-        ..Self::HARD
-    };
+    pub(super) const SCHEMA: Self =
+        Self { query_bytes: 10 << 20, tokens: 2_000_000, string_bytes: 1 << 20, nesting: 32, ..Self::HARD };
 }

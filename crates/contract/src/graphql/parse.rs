@@ -1,6 +1,8 @@
 //! Tokens to a document. Recursion is bounded by the lexer's nesting.
 
-use super::ast::{Directive, Document, Field, Fragment, Operation, OperationKind, Selection, Type, Value, Variable};
+use super::ast::{
+    Directive, Document, Field, Fragment, Operation, OperationKind, Selection, Type, Value, Variable,
+};
 use super::lexer::{Lexeme, Token};
 use super::refused::{Judged, malformed};
 

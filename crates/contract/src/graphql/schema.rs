@@ -70,6 +70,8 @@ pub(super) struct InputDef {
     pub(super) name: Box<str>,
     pub(super) ty: Ty,
     pub(super) has_default: bool,
+    /// It is one `Int`: the guard of contract.md § 9 is about those.
+    pub(super) is_int: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

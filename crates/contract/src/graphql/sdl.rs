@@ -10,7 +10,8 @@ use super::limits::Limits;
 use super::parse::Parser;
 use super::refused::{Judged, malformed};
 use super::schema::{
-    AccessRule, DirectiveDef, FieldDef, InputDef, ListRule, OnDenied, Scalar, Schema, Shape, Ty, TypeDef, TypeId,
+    AccessRule, DirectiveDef, FieldDef, InputDef, ListRule, OnDenied, Scalar, Schema, Shape, Ty, TypeDef,
+    TypeId,
 };
 use crate::document::{Finding, Span};
 
@@ -401,7 +402,9 @@ impl<'t> Linker<'t, '_, '_> {
         let empty = match &shape {
             Shape::Object | Shape::Interface | Shape::Input(_) => fields.is_empty(),
             Shape::Enum(values) => values.is_empty(),
-            Shape::Union => raw.names.is_empty() && self.with_extensions(raw).iter().all(|e| e.names.is_empty()),
+            Shape::Union => {
+                raw.names.is_empty() && self.with_extensions(raw).iter().all(|e| e.names.is_empty())
+            }
             Shape::Scalar(_) => false,
         };
         if empty {
@@ -426,7 +429,10 @@ impl<'t> Linker<'t, '_, '_> {
                 self.error(argument.at, argument.name, format!("`{}` is an argument twice", argument.name));
             }
             self.not_here(argument);
-            arguments.push(InputDef { name: argument.name.into(), ty, has_default: argument.has_default });
+            let is_int =
+                matches!(ty, Ty::Named(id, _) if self.raw_type(id).is_some_and(|ty| ty.name == "Int"));
+            let has_default = argument.has_default;
+            arguments.push(InputDef { name: argument.name.into(), ty, has_default, is_int });
         }
         let mut ours = Ours::default();
         if output {
@@ -577,7 +583,8 @@ impl<'t> Linker<'t, '_, '_> {
             let mut arguments = Vec::new();
             for argument in &raw.arguments {
                 let Some(ty) = self.link_ty(&argument.ty, argument, names) else { continue };
-                arguments.push(InputDef { name: argument.name.into(), ty, has_default: argument.has_default });
+                let has_default = argument.has_default;
+                arguments.push(InputDef { name: argument.name.into(), ty, has_default, is_int: false });
             }
             made.push(DirectiveDef {
                 name: raw.name.into(),
@@ -603,7 +610,8 @@ impl<'t> Linker<'t, '_, '_> {
                 }
             }
         } else {
-            let names = ["Query", "Mutation", "Subscription"].map(|name| names.get(name).copied().filter(is_object));
+            let names =
+                ["Query", "Mutation", "Subscription"].map(|name| names.get(name).copied().filter(is_object));
             roots = names;
         }
         if roots.first().copied().flatten().is_none() {
@@ -620,9 +628,13 @@ impl<'t> Linker<'t, '_, '_> {
         };
         // The types of which a type is one: a rule on an interface holds for what implements it.
         let above = |schema: &Schema, id: TypeId| -> Vec<TypeId> {
-            (0u32..).zip(&schema.types).filter(|(other, ty)| {
-                *other != id && ty.shape == Shape::Interface && ty.possible.binary_search(&id).is_ok()
-            }).map(|(other, _)| other).collect()
+            (0u32..)
+                .zip(&schema.types)
+                .filter(|(other, ty)| {
+                    *other != id && ty.shape == Shape::Interface && ty.possible.binary_search(&id).is_ok()
+                })
+                .map(|(other, _)| other)
+                .collect()
         };
         if schema.rules.is_empty() {
             return;
@@ -636,11 +648,9 @@ impl<'t> Linker<'t, '_, '_> {
             }
             rules
         };
-        let of_whole: Vec<Vec<u32>> =
-            (0u32..).zip(&schema.types).map(|(id, _)| whole(schema, id)).collect();
-        let whole = |id: TypeId| {
-            of_whole.get(usize::try_from(id).unwrap_or(usize::MAX)).cloned().unwrap_or_default()
-        };
+        let of_whole: Vec<Vec<u32>> = (0u32..).zip(&schema.types).map(|(id, _)| whole(schema, id)).collect();
+        let whole =
+            |id: TypeId| of_whole.get(usize::try_from(id).unwrap_or(usize::MAX)).cloned().unwrap_or_default();
         let mut spread: Vec<Vec<Vec<u32>>> = Vec::new();
         for (id, ty) in (0u32..).zip(&schema.types) {
             let mut fields = Vec::new();
@@ -648,8 +658,11 @@ impl<'t> Linker<'t, '_, '_> {
                 spread.push(fields);
                 continue;
             }
-            let related: Vec<TypeId> =
-                ty.possible.iter().flat_map(|object| above(schema, *object).into_iter().chain([*object])).collect();
+            let related: Vec<TypeId> = ty
+                .possible
+                .iter()
+                .flat_map(|object| above(schema, *object).into_iter().chain([*object]))
+                .collect();
             for field in &ty.fields {
                 let mut rules = field.rules.clone();
                 rules.extend(whole(id));
@@ -723,7 +736,8 @@ fn introspectable(types: &mut [TypeDef], query: TypeId, names: &HashMap<Box<str>
         return;
     };
     let Some(query) = types.get_mut(usize::try_from(query).unwrap_or(usize::MAX)) else { return };
-    let name = InputDef { name: "name".into(), ty: Ty::Named(*string, true), has_default: false };
+    let name =
+        InputDef { name: "name".into(), ty: Ty::Named(*string, true), has_default: false, is_int: false };
     for (field, ty, arguments) in
         [("__schema", Ty::Named(*schema, true), Vec::new()), ("__type", Ty::Named(*ty, false), vec![name])]
     {
@@ -779,7 +793,8 @@ fn access_rule(value: &Value<'_>) -> Result<AccessRule, String> {
     for (name, value) in members {
         match (*name, value) {
             ("scopes", Value::List(any)) => {
-                made.scopes = any.iter().map(texts).collect::<Option<_>>().ok_or("`scopes` is a list of lists")?;
+                made.scopes =
+                    any.iter().map(texts).collect::<Option<_>>().ok_or("`scopes` is a list of lists")?;
             }
             ("on_denied", Value::Enum("reject")) => made.on_denied = OnDenied::Reject,
             ("on_denied", Value::Enum("null") | Value::Null) => made.on_denied = OnDenied::Null,

@@ -65,7 +65,9 @@ pub(super) fn literal<'t>(
                             return Err(invalid("input-field-missing"));
                         }
                     }
-                    if *one_of && (members.len() != 1 || members.iter().any(|(_, value)| *value == Value::Null)) {
+                    if *one_of
+                        && (members.len() != 1 || members.iter().any(|(_, value)| *value == Value::Null))
+                    {
                         return Err(invalid("one-of"));
                     }
                     Ok(())
@@ -102,7 +104,9 @@ fn literal_fits(scalar: Scalar, value: &Value<'_>) -> bool {
         | (Scalar::Boolean, Value::Bool(_))
         | (Scalar::Id, Value::Str(_) | Value::Int(_)) => true,
         (Scalar::Int, Value::Int(text)) => *text != "-0" && text.parse::<i32>().is_ok(),
-        (Scalar::Float, Value::Int(text) | Value::Float(text)) => text.parse::<f64>().is_ok_and(f64::is_finite),
+        (Scalar::Float, Value::Int(text) | Value::Float(text)) => {
+            text.parse::<f64>().is_ok_and(f64::is_finite)
+        }
         _ => false,
     }
 }
@@ -120,7 +124,8 @@ pub(super) fn declared(schema: &Schema, ty: &Type<'_>) -> Judged<Ty> {
 
 /// `IsVariableUsageAllowed` (GraphQL § 5.8.5).
 pub(super) fn usable(variable: &Variable<'_>, ty: &Ty, place: &Place<'_>) -> bool {
-    let defaulted = place.has_default || variable.default.as_ref().is_some_and(|default| *default != Value::Null);
+    let defaulted =
+        place.has_default || variable.default.as_ref().is_some_and(|default| *default != Value::Null);
     if place.ty.required() && !ty.required() {
         return defaulted && fits(ty, place.ty, true);
     }
@@ -213,11 +218,15 @@ pub(super) fn coerce(schema: &Schema, node: Node<'_>, ty: &Ty, out: &mut Vec<u8>
 pub(super) fn json_fits(scalar: Scalar, node: Node<'_>, input: bool) -> bool {
     match scalar {
         Scalar::Custom => true,
-        Scalar::Int => node.is_integer_form() && node.as_i64().is_some_and(|value| i32::try_from(value).is_ok()),
+        Scalar::Int => {
+            node.is_integer_form() && node.as_i64().is_some_and(|value| i32::try_from(value).is_ok())
+        }
         Scalar::Float => node.as_f64().is_some_and(f64::is_finite),
         Scalar::String => node.as_str().is_some(),
         Scalar::Boolean => node.as_bool().is_some(),
-        Scalar::Id => node.as_str().is_some() || (node.is_integer_form() && (input || node.number_text().is_some())),
+        Scalar::Id => {
+            node.as_str().is_some() || (node.is_integer_form() && (input || node.number_text().is_some()))
+        }
     }
 }
 
