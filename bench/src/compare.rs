@@ -54,11 +54,15 @@ pub(crate) struct Row {
 }
 
 /// Who does what, in the order of the table.
-const FIELD: [(Work, Peer); 6] = [
+const FIELD: [(Work, Peer); 10] = [
     (Work::Plain, Peer::Portcullis),
     (Work::Plain, Peer::Haproxy),
     (Work::Plain, Peer::Nginx),
     (Work::Plain, Peer::Envoy),
+    (Work::Jwt, Peer::Portcullis),
+    (Work::ApiKey, Peer::Portcullis),
+    (Work::Post, Peer::Portcullis),
+    (Work::Hmac, Peer::Portcullis),
     (Work::Secured, Peer::Portcullis),
     (Work::Secured, Peer::Envoy),
 ];
@@ -82,16 +86,17 @@ pub(crate) fn run(words: &[&str]) -> Result {
             continue;
         };
         let proxy = Running::start(peer, &program, work, backend_address, &jwks)?;
-        check(peer, work, proxy.address, &token)?;
+        check(peer, work, proxy.address, proxy.credential.as_deref().unwrap_or(&token))?;
         rows.push(Row { peer, version: peer.version(&program), work, turns: Vec::new() });
         running.push(proxy);
     }
     for round in 1..=options.rounds {
         for (row, proxy) in rows.iter_mut().zip(&running) {
             // Warm: pools, caches, branch predictors, and the token's place in a cache of verified ones.
-            ends.load(proxy.address, row.work, options.seconds / 4.0, &token)?;
+            let credential = proxy.credential.as_deref().unwrap_or(&token);
+            ends.load(proxy.address, row.work, options.seconds / 4.0, credential)?;
             let before = cpu_micros(proxy.pid())?;
-            let said = ends.load(proxy.address, row.work, options.seconds, &token)?;
+            let said = ends.load(proxy.address, row.work, options.seconds, credential)?;
             let spent = cpu_micros(proxy.pid())? - before;
             let turn = turn(&said, spent)?;
             note(&format!(
@@ -127,16 +132,20 @@ fn turn(said: &serde_json::Value, spent: u64) -> Result<Turn> {
 
 /// A figure is worth nothing when the work was not done: one good request, and, where security is claimed, one
 /// without a token and one with a body that breaks the schema.
-fn check(peer: Peer, work: Work, address: SocketAddr, token: &str) -> Result {
+fn check(peer: Peer, work: Work, address: SocketAddr, credential: &str) -> Result {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     let status = |bytes: &[u8]| {
         let answer = runtime.block_on(portcullis_testkit::send(address, bytes));
         answer.map(|answer| answer.status).map_err(|error| format!("{}: {error}", peer.name()))
     };
-    let good = work.request(token);
+    let good = work.request(credential)?;
     let mut wanted = vec![(good.clone(), vec![200], "a good request")];
-    if work == Work::Secured {
-        wanted.push((work.request("no.valid.token"), vec![401], "a bad token"));
+    if work == Work::Hmac {
+        wanted.push((good, vec![401], "the same request again"));
+    } else if matches!(work, Work::Jwt | Work::ApiKey) {
+        wanted.push((work.request("no.valid.token")?, vec![401], "a bad credential"));
+    } else if work == Work::Secured {
+        wanted.push((work.request("no.valid.token")?, vec![401], "a bad token"));
         if peer == Peer::Portcullis {
             let broken = String::from_utf8_lossy(&good).replace("\"EUR\"", "\"XXX\"");
             wanted.push((broken.into_bytes(), vec![400, 422], "a body that breaks the schema"));
@@ -187,9 +196,10 @@ impl Ends {
         address: SocketAddr,
         work: Work,
         seconds: f64,
-        token: &str,
+        credential: &str,
     ) -> Result<serde_json::Value> {
-        writeln!(self.orders, "{address} {} {CONNECTIONS} {seconds} {token}", work.name()).map_err(text)?;
+        writeln!(self.orders, "{address} {} {CONNECTIONS} {seconds} {credential}", work.name())
+            .map_err(text)?;
         let line = self.line()?;
         serde_json::from_str(&line).map_err(|error| format!("the load generator: {error}"))
     }

@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use crate::{Result, backend, load, text};
 
 /// Serves `address`, says on stdout where, and then runs each load that a line of stdin asks for:
-/// `ADDRESS WORK CONNECTIONS SECONDS TOKEN`. Answers each with one line of JSON. Ends with stdin.
+/// `ADDRESS WORK CONNECTIONS SECONDS CREDENTIAL`. Answers each with one line of JSON. Ends with stdin.
 pub(crate) fn run(address: &str) -> Result {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     let (orders, mut asked) = unbounded_channel::<String>();
@@ -27,15 +27,15 @@ pub(crate) fn run(address: &str) -> Result {
         backend::start(address).await?;
         while let Some(order) = asked.recv().await {
             let words: Vec<&str> = order.split(' ').collect();
-            let [address, work, connections, seconds, token] = words.as_slice() else {
-                return Err("ADDRESS WORK CONNECTIONS SECONDS TOKEN".to_owned());
+            let [address, work, connections, seconds, credential] = words.as_slice() else {
+                return Err("ADDRESS WORK CONNECTIONS SECONDS CREDENTIAL".to_owned());
             };
             let awake = spawn_local(async {
                 loop {
                     yield_now().await;
                 }
             });
-            let report = load::run(address, work, connections, seconds, token).await?;
+            let report = load::run(address, work, connections, seconds, credential).await?;
             awake.abort();
             writeln!(io::stdout(), "{report}").map_err(text)?;
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::work::Work;
+use crate::work::{Sender, Work};
 use crate::{Result, text};
 
 /// What came back.
@@ -25,22 +25,22 @@ pub(crate) async fn run(
     work: &str,
     connections: &str,
     seconds: &str,
-    token: &str,
+    credential: &str,
 ) -> Result<serde_json::Value> {
-    let work = Work::named(work).ok_or("work is plain or secured")?;
+    let work = Work::named(work).ok_or("no such work")?;
     let connections: usize = connections.parse().map_err(text)?;
     let seconds: f64 = seconds.parse().map_err(text)?;
     let tally = Rc::new(RefCell::new(Tally::default()));
-    let bytes: Rc<[u8]> = work.request(token).into();
+    let sender = Rc::new(RefCell::new(Sender::new(work, credential)?));
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(seconds);
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..connections {
-        let (address, bytes, tally) = (address.to_owned(), Rc::clone(&bytes), Rc::clone(&tally));
+        let (address, sender, tally) = (address.to_owned(), Rc::clone(&sender), Rc::clone(&tally));
         clients.spawn_local(async move {
             while Instant::now() < end {
                 // A connection that was closed is opened again; the request that it cost is counted.
-                if converse(&address, &bytes, end, &tally).await.is_err() {
+                if converse(&address, &sender, end, &tally).await.is_err() {
                     tally.borrow_mut().failed += 1;
                 }
             }
@@ -59,13 +59,19 @@ pub(crate) async fn run(
     }))
 }
 
-async fn converse(address: &str, bytes: &[u8], end: Instant, tally: &RefCell<Tally>) -> io::Result<()> {
+async fn converse(
+    address: &str,
+    sender: &RefCell<Sender>,
+    end: Instant,
+    tally: &RefCell<Tally>,
+) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 << 10);
     while Instant::now() < end {
+        let bytes = sender.borrow_mut().next().map_err(io::Error::other)?.to_vec();
         let sent = Instant::now();
-        stream.write_all(bytes).await?;
+        stream.write_all(&bytes).await?;
         let (length, good, last) = loop {
             if let Some(answer) = complete(&buffer) {
                 break answer;

@@ -1,6 +1,6 @@
 //! `portcullis-bench compare` measures what a request costs in Portcullis and in its peers: the same work, in one
 //! run, interleaved, each proxy alone on one core. `ends` is what is at the two other ends of the wire.
-//! `cargo xtask bench` calls this.
+//! `cargo xtask bench` calls this, and `cargo xtask conformance slow` its `slow`.
 
 mod backend;
 mod compare;
@@ -9,6 +9,7 @@ mod ends;
 mod load;
 mod peers;
 mod report;
+mod slow;
 mod work;
 
 use std::io::{self, Write as _};
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["ends", address] => ends::run(address),
         ["compare", options @ ..] => compare::run(options),
+        ["slow", options @ ..] => slow::run(options),
         _ => Err("compare --program PATH [--rounds N] [--seconds N] [--only NAME,…] [--dry]".to_owned()),
     };
     match done {

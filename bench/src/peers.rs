@@ -88,6 +88,8 @@ impl Peer {
 pub(crate) struct Running {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// What the load must show, where the proxy has made it itself.
+    pub(crate) credential: Option<String>,
     child: Child,
     _folder: TempDir,
 }
@@ -111,7 +113,11 @@ impl Running {
                 .replace("@BACKEND@", &backend.to_string())
                 .replace("@BACKEND_PORT@", &backend.port().to_string())
                 .replace("@FOLDER@", &place)
-                .replace("@SINK@", if work == Work::Plain { "off" } else { "stdout" })
+                .replace("@SINK@", if work == Work::Secured { "stdout" } else { "off" })
+                .replace(
+                    "@CALLERS@",
+                    if work == Work::Secured { "{ rate: 10000000/s, burst: 10000000 }" } else { "off" },
+                )
         };
         folder.write("jwks.json", jwks);
         let arguments: Vec<String> = match peer {
@@ -144,6 +150,11 @@ impl Running {
                 .into()
             }
         };
+        let credential = match work {
+            Work::ApiKey => Some(api_key(program, folder.path(), "bearer")?),
+            Work::Hmac => Some(api_key(program, folder.path(), "hmac")?),
+            _ => None,
+        };
         let errors = fs::File::create(folder.path().join("stderr")).map_err(text)?;
         let child = Command::new("taskset")
             .args(["-c", PROXY_CORE])
@@ -155,7 +166,7 @@ impl Running {
             .stderr(errors)
             .spawn()
             .map_err(|error| format!("taskset: {error} (apt-get install util-linux)"))?;
-        let mut running = Self { address, child, _folder: folder };
+        let mut running = Self { address, credential, child, _folder: folder };
         running.wait(peer)?;
         Ok(running)
     }
@@ -190,6 +201,27 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A key of this kind, made before the start: as it is sent, or `ID:SECRET` of one that signs.
+fn api_key(program: &Path, folder: &Path, kind: &str) -> Result<String> {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(folder).output().map_err(text)?;
+        if !output.status.success() {
+            return Err(format!("keys: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let made = ["keys", "create", "--config", "portcullis.yaml", "--name", "bench", "--owner", "bench"];
+    let what = ["--kind", kind, "--scope", "bench", "--api", "bench"];
+    let secret = run(&[&made[..], &what[..]].concat())?;
+    if kind == "bearer" {
+        return Ok(secret);
+    }
+    let listed = run(&["keys", "list", "--config", "portcullis.yaml", "--format", "json"])?;
+    let rows: serde_json::Value = serde_json::from_str(&listed).map_err(text)?;
+    let id = rows.pointer("/0/id").and_then(serde_json::Value::as_str).ok_or("keys list names no id")?;
+    Ok(format!("{id}:{secret}"))
 }
 
 fn free_address() -> Result<SocketAddr> {

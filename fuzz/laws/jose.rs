@@ -4,7 +4,7 @@
 use portcullis_core::opaque::{self, ApiKey, Found, Kind};
 use portcullis_jose::alg::Algorithms;
 use portcullis_jose::jwk::{KeyPolicy, KeySet};
-use portcullis_jose::jwt::{self, AssertionPolicy, IdTokenPolicy, LogoutPolicy};
+use portcullis_jose::jwt::{self, AssertionPolicy, Carried, IdTokenPolicy, IdentityPolicy, LogoutPolicy};
 use portcullis_jose::mac::MacKey;
 use portcullis_jose::message::{Demands, Key, Label, Received, Signed};
 use portcullis_jose::{b64u, digest, dpop, jws, pc1::Pc1};
@@ -54,6 +54,11 @@ pub fn token(data: &[u8]) {
     let _ = jwt::logout_token(NOW, &logout, &KEYS, token);
     let assertion = AssertionPolicy { client_id: "joe", audience: "shop", skew: 30 };
     let _ = jwt::client_assertion(NOW, &assertion, &KEYS, token);
+    let identity = IdentityPolicy { issuer: "joe", audience: "shop", skew: 30 };
+    let carried = Carried { method: "GET", authority: "a.example", target: "/b" };
+    if let Ok(claims) = jwt::identity(NOW, &identity, &KEYS, carried, token) {
+        assert!(claims.issuer() == "joe" && claims.exp() > NOW - 30 && claims.exp() <= NOW + 90);
+    }
     let secret = MacKey::new(&[1; 32]);
     let place = dpop::Place::Resource { token: "t", jkt: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" };
     let demand = dpop::Demand {

@@ -16,7 +16,7 @@ use portcullis_telemetry::metrics::{self, Metrics};
 use portcullis_vault::api_keys::ApiKeys;
 use portcullis_vault::revocation::Revoked;
 use portcullis_vault::signing::IdentitySigner;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -75,6 +75,9 @@ impl Shared {
     }
 }
 
+/// Look-ups a second and worker for addresses that have nothing left to pay with.
+const TRICKLE: u32 = 4;
+
 /// One worker thread's services.
 pub struct Services {
     /// Shared by all threads.
@@ -88,6 +91,8 @@ pub struct Services {
     pub(crate) verified: RefCell<Cache<Verified>>,
     pub(crate) verifiers: RefCell<Verifiers>,
     in_force: RefCell<InForce>,
+    /// A second, and how many look-ups were made in it for addresses that had nothing left to pay with.
+    unpaid: Cell<(i64, u32)>,
     random: RefCell<Random>,
     began: Instant,
 }
@@ -107,6 +112,7 @@ impl Services {
             verified: RefCell::default(),
             verifiers: RefCell::default(),
             in_force,
+            unpaid: Cell::new((0, 0)),
             random: RefCell::default(),
             began,
         }
@@ -136,6 +142,14 @@ impl Services {
     /// would stop every bucket from filling until the jump is over.
     pub fn limit_time(&self) -> i64 {
         i64::try_from(self.ticks()).unwrap_or(i64::MAX)
+    }
+
+    /// Room for one more look-up on behalf of an address that has nothing left to pay with.
+    pub(crate) fn trickle(&self, now: i64) -> bool {
+        let (second, made) = self.unpaid.get();
+        let made = if second == now { made } else { 0 };
+        self.unpaid.set((now, made.saturating_add(1)));
+        made < TRICKLE
     }
 
     /// Random bytes that nobody can predict.

@@ -38,6 +38,13 @@ impl ReplayKind {
         }
     }
 
+    /// By its word.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all =
+            [Self::Signature, Self::Dpop, Self::ClientAssertion, Self::LogoutToken, Self::SamlAssertion];
+        all.into_iter().find(|kind| kind.text() == word)
+    }
+
     const fn is_hot(self) -> bool {
         matches!(self, Self::Signature | Self::Dpop)
     }
@@ -81,6 +88,10 @@ impl ReplayKey {
         }
         let digest = hash.finish();
         Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 
     pub(crate) const fn bytes(&self) -> &[u8; 16] {

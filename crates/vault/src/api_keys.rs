@@ -203,12 +203,14 @@ impl ApiKeys {
         absent || shard.young.contains_key(id) || shard.old.contains_key(id)
     }
 
-    /// The row of a key has changed, or there is a new one: what is known of it is dropped.
+    /// The row of a key has changed, or there is a new one: it is read again before it is believed.
     pub fn changed(&self, id: &Id16) {
         let mut shard = self.shard(id);
-        shard.young.remove(id);
-        shard.old.remove(id);
-        shard.unknown.remove(id);
+        let Shard { young, old, unknown, .. } = &mut *shard;
+        for cached in [young.get_mut(id), old.get_mut(id)].into_iter().flatten() {
+            cached.until = i64::MIN;
+        }
+        unknown.remove(id);
         shard.dropped = shard.dropped.wrapping_add(1);
     }
 

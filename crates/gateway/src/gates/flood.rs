@@ -52,7 +52,8 @@ pub(super) fn charge_failure(passage: &Passage, services: &Services, address: Ip
     settle(&verdict, &asks, passage, Gate::Flood)
 }
 
-/// Whether the address has anything left to fail with: 429 if not. Charges nothing.
+/// Whether the address has anything left to fail with, or the trickle of those that have not has room: 429 if neither.
+/// Charges nothing.
 pub(super) fn spent(passage: &Passage, services: &Services, address: IpAddr) -> Result<(), Stop> {
     let limits = &services.shared.limits;
     let looks = address_asks(&passage.plan.flood, services, address, 0);
@@ -62,6 +63,9 @@ pub(super) fn spent(passage: &Passage, services: &Services, address: IpAddr) -> 
         .iter()
         .all(|seen| seen.shadow || seen.remaining > 0)
     {
+        return Ok(());
+    }
+    if services.trickle(passage.now.secs()) {
         return Ok(());
     }
     let asks = address_asks(&passage.plan.flood, services, address, 1);

@@ -15,6 +15,7 @@ mod bodies;
 mod callers_keys;
 mod callers_signed;
 mod callers_tokens;
+mod contract;
 mod demo;
 mod detect;
 mod edge;

@@ -35,7 +35,7 @@ fn streams(upstream: SocketAddr) -> World {
 }
 
 /// A server whose every connection is served by `script`, on a thread of its own.
-fn server(script: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn server(script: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, script) = (listener.local_addr().unwrap(), Arc::new(script));
     std::thread::spawn(move || {
@@ -47,7 +47,7 @@ fn server(script: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     address
 }
 
-fn head(stream: &mut TcpStream) -> String {
+pub(crate) fn head(stream: &mut TcpStream) -> String {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
         head.push(byte[0]);
@@ -56,7 +56,7 @@ fn head(stream: &mut TcpStream) -> String {
 }
 
 /// Agrees to every WebSocket and sends each message back.
-fn echo(seen: Arc<Mutex<Vec<String>>>) -> SocketAddr {
+pub(crate) fn echo(seen: Arc<Mutex<Vec<String>>>) -> SocketAddr {
     server(move |mut stream| {
         let head = head(&mut stream);
         let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap_or_default();
@@ -83,7 +83,7 @@ fn echo(seen: Arc<Mutex<Vec<String>>>) -> SocketAddr {
     })
 }
 
-fn masked(op: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(op: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
     let body = payload.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b);
     let length = match payload.len() {
@@ -93,7 +93,7 @@ fn masked(op: u8, payload: &[u8]) -> Vec<u8> {
     [vec![0x80 | op], length, mask.to_vec()].concat().into_iter().chain(body).collect()
 }
 
-fn handshake(address: SocketAddr, extra: &str) -> (TcpStream, String) {
+pub(crate) fn handshake(address: SocketAddr, extra: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
     stream
@@ -110,7 +110,7 @@ fn handshake(address: SocketAddr, extra: &str) -> (TcpStream, String) {
     (stream, head)
 }
 
-fn message(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+pub(crate) fn message(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     let mut start = [0; 2];
     stream.read_exact(&mut start).unwrap();
     let mut payload = vec![0; usize::from(start[1])];
@@ -162,7 +162,7 @@ fn a_websocket_passes_the_gates_first_and_ends_with_its_credential_its_bounds_an
 }
 
 /// Sends an event, waits to be told, and sends another; then never ends.
-fn event_server() -> (SocketAddr, Sender<()>) {
+pub(crate) fn event_server() -> (SocketAddr, Sender<()>) {
     let (go, told): (Sender<()>, Receiver<()>) = channel();
     let told = Mutex::new(told);
     let address = server(move |mut stream| {
@@ -178,7 +178,7 @@ fn event_server() -> (SocketAddr, Sender<()>) {
     (address, go)
 }
 
-fn read_until(stream: &mut TcpStream, text: &str) -> String {
+pub(crate) fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let (mut all, mut piece) = (String::new(), [0; 1024]);
     while !all.contains(text) {
         let length = stream.read(&mut piece).unwrap();

@@ -33,7 +33,7 @@ pub(super) async fn verify(
     let (known, state) = accepted.map_err(|refused| match refused {
         NotAccepted::Invalid(reason) => Failure::refused(Code::KeyInvalid, reason),
         NotAccepted::Expired => Failure::refused(Code::KeyExpired, "key-expired"),
-        NotAccepted::Unavailable(error) => key::unavailable(error),
+        NotAccepted::Unavailable(error) => key::unavailable(error, passage, services),
     })?;
     // A right secret is not enough while this node might not know that the key was revoked.
     current(passage, services)?;

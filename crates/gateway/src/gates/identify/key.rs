@@ -1,7 +1,7 @@
 //! A registered key once its possession is proved: where it may be used, and whom it stands for (callers.md §§ 8, 16).
 
 use super::vigil::Standing;
-use super::{Failure, Proof, unpaid};
+use super::{Failure, Proof, current, unpaid};
 use crate::events::{self, Event};
 use crate::gates::route::Matched;
 use crate::passage::Passage;
@@ -37,11 +37,16 @@ pub(super) async fn registered(
         // Nothing is looked up for an address that guesses.
         unpaid(head, passage, services)?;
     }
-    services.shared.keys.registered(id, passage.now).await.map_err(unavailable)
+    let row = services.shared.keys.registered(id, passage.now).await;
+    row.map_err(|error| unavailable(error, passage, services))
 }
 
-/// The store of keys could not be asked: no verdict on the key.
-pub(super) fn unavailable(_: StoreError) -> Failure {
+/// The store of keys could not be asked: no verdict on the key. If it has been silent for long, nothing that is known would
+/// help either.
+pub(super) fn unavailable(_: StoreError, passage: &Passage, services: &Services) -> Failure {
+    if let Err(stale) = current(passage, services) {
+        return stale;
+    }
     Failure::Stop(Fault::new(Code::KeyStoreUnavailable, "key-store-unavailable").retry_after(1).into())
 }
 

@@ -201,8 +201,9 @@ pub async fn who<'p>(
     Ok(Provisional::new(Identified { caller, alternative, kinds, standing }, duty))
 }
 
-/// Before anything is looked up that is not known here: an address whose failures have emptied its bucket is answered
-/// without. What was good a while ago is still known, so that nobody locks out his neighbours behind one address.
+/// Before anything is looked up that is not known here. What addresses cause whose failures have emptied their buckets is
+/// a trickle, and beyond it they are answered without: a guesser burdens neither store nor issuer. What was good a while
+/// ago is still known, and the trickle lets a new neighbour in, so that nobody locks out others behind one address.
 fn unpaid(head: &Head, passage: &Passage, services: &Services) -> Result<(), Failure> {
     flood::spent(passage, services, head.client().address).map_err(Failure::Stop)
 }

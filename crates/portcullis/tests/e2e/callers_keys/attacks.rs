@@ -3,6 +3,7 @@
 use super::{Shop, ask, is, told, until};
 use portcullis_core::opaque::{ApiKey, Env, Id16};
 use portcullis_testkit::{Response, request, send};
+use std::time::Instant;
 
 /// A text with a right checksum, as anybody can make one.
 fn forged(id: [u8; 10], secret: u8) -> String {
@@ -151,6 +152,31 @@ async fn the_thirty_first_failure_of_a_minute_is_429_and_a_good_key_is_still_ser
 }
 
 #[tokio::test]
+async fn an_address_that_has_nothing_left_burdens_the_store_by_a_trickle_alone() {
+    let shop = Shop::with(|config| {
+        config.replace(
+            "limits: { global: off, address: off,",
+            "limits: { global: off, address: { rate: 30/min, burst: 30 },",
+        )
+    });
+    let (key, _) = shop.make(&[]);
+    assert_eq!(shop.with_key(&key).await.status, 200);
+    let (before, began) = (shop.metric("portcullis_api_key_lookups_total").await, Instant::now());
+    for id in 0..300_u16 {
+        let [high, low] = id.to_be_bytes();
+        let answer = shop.with_key(&forged([9, 9, 9, 9, 9, 9, 9, 9, high, low], 1)).await;
+        assert!(matches!(told(&answer), (401, _) | (429, _)), "{:?}", told(&answer));
+    }
+    // Thirty were paid for, and some are since; of the rest each worker makes four a second.
+    let workers = std::thread::available_parallelism().unwrap().get() as u64;
+    let seconds = began.elapsed().as_secs() + 2;
+    let made = shop.metric("portcullis_api_key_lookups_total").await - before;
+    assert!(made <= 31 + seconds / 2 + 4 * workers * seconds, "{made} in {seconds} s");
+    // A key that was good a while ago is known, whatever others behind the same address do.
+    assert_eq!(shop.with_key(&key).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_key_in_query_path_or_cookie_is_refused_and_its_owner_told() {
     let shop = Shop::new();
     let (key, id) = shop.make(&[]);
@@ -198,6 +224,36 @@ async fn wrong_address_api_scope_or_environment_does_not_open() {
     let (test, _) = shop.make(&["--env", "test"]);
     assert!(test.starts_with("pck_test_"));
     is(&shop.with_key(&test).await, 401, "key-invalid");
+}
+
+#[tokio::test]
+async fn a_key_of_another_tenant_does_not_open_an_api_of_one_tenant() {
+    let spec = super::SPEC
+        .replace("principal: { id: token.sub }", "principal: { id: token.sub, tenant: token.org }");
+    let shop = Shop::with_files(&[("openapi.yaml", &spec)], |config| {
+        config.replace("    authenticate:\n", "    tenant: acme\n    authenticate:\n")
+    });
+    for (tenant, allowed) in
+        [(Some("acme"), true), (Some("globex"), false), (Some("ACME"), false), (None, false)]
+    {
+        let (key, _) = match tenant {
+            Some(tenant) => shop.make(&["--tenant", tenant]),
+            None => shop.make(&[]),
+        };
+        let answer = shop.with_key(&key).await;
+        let expected = if allowed { (200, String::new()) } else { (403, "key-not-allowed".to_owned()) };
+        assert_eq!(told(&answer), expected, "{tenant:?}");
+    }
+    for (tenant, allowed) in [(Some("acme"), true), (Some("globex"), false), (None, false)] {
+        let token = shop.token("ann");
+        let token = match tenant {
+            Some(tenant) => token.claim("org", tenant),
+            None => token,
+        };
+        let answer = shop.ask(&[("Authorization", &format!("Bearer {}", token.sign(&shop.key)))]).await;
+        let expected = if allowed { (200, String::new()) } else { (403, "credential-conflict".to_owned()) };
+        assert_eq!(told(&answer), expected, "{tenant:?}");
+    }
 }
 
 #[tokio::test]

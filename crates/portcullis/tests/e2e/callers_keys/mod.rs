@@ -5,6 +5,7 @@ mod attacks;
 mod notices;
 mod opaque;
 mod revocation;
+mod streams;
 mod verbs;
 
 use crate::world::BINARY;
@@ -67,6 +68,9 @@ apis:
       api_key: { env: live }
 "#;
 
+/// Within this a revocation is in force everywhere (callers.md § 7).
+const TWO_SECONDS: Duration = Duration::from_secs(2);
+
 /// The secret of the webhook: `whsec_` and these bytes in base64.
 const HOOK_SECRET: [u8; 32] = [0x11; 32];
 
@@ -87,12 +91,20 @@ impl Shop {
     }
 
     fn with(change: impl Fn(String) -> String) -> Self {
+        Self::with_files(&[], change)
+    }
+
+    /// Another configuration, and files beside the usual ones or in their place.
+    fn with_files(files: &[(&str, &str)], change: impl Fn(String) -> String) -> Self {
         let upstream = Upstream::start(|_| Answer::json("{}"));
         let issuer = Upstream::start(|_| Answer::json(r#"{"active":false}"#));
         let (hook, key) = (WebhookSink::start(), Key::generate(Algorithm::Es256, "key-1"));
         let dir = Arc::new(TempDir::new("keys"));
         let store = dir.path().join("store").display().to_string();
         write(&dir, &key);
+        for (name, text) in files {
+            dir.write(name, text);
+        }
         let config = CONFIG
             .replace("UPSTREAM", &upstream.url())
             .replace("INTROSPECTION", &format!("{}/introspect", issuer.url()))

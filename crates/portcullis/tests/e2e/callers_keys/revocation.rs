@@ -1,10 +1,7 @@
 //! What is revoked on one node is refused on the other within two seconds (callers.md §§ 7, 22).
 
-use super::{Shop, ask, is, until};
+use super::{Shop, TWO_SECONDS, ask, is, until};
 use portcullis_testkit::{Key, Program};
-use std::time::Duration;
-
-const TWO_SECONDS: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_revoked_key_is_refused_on_both_nodes_within_two_seconds() {

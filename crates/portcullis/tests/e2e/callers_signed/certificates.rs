@@ -55,6 +55,18 @@ async fn a_certificate_names_exactly_one_client() {
     let by_uri = gate.clients.client_uri("spiffe://acme/orders");
     assert_eq!(verdict(&gate, Some(&by_uri), "/v1/certified", &[]).await, "200");
     assert_eq!(verdict(&gate, printed.get(), "/v1/certified", &[]).await, "200");
+    let subject = gate.clients.client_subject("billing", "Acme, Inc.", "DE");
+    assert_eq!(verdict(&gate, Some(&subject), "/v1/certified", &[]).await, "200");
+    for (cn, o, c) in [
+        ("Billing", "Acme, Inc.", "DE"),
+        ("billing", "Acme", "DE"),
+        ("billing", "Acme, Inc.", "AT"),
+        ("billing,O=Acme", "x", "DE"),
+    ] {
+        let other = gate.clients.client_subject(cn, o, c);
+        let told = verdict(&gate, Some(&other), "/v1/certified", &[]).await;
+        assert_eq!(told, "certificate-invalid", "{cn} {o} {c}");
+    }
     let reissued = gate.clients.client(&["printed.example"]);
     assert_eq!(
         verdict(&gate, Some(&reissued), "/v1/certified", &[]).await,

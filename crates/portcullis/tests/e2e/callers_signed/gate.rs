@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_core::opaque::{Env, Id16, Kind};
 use portcullis_jose::api_key::Dates;
 use portcullis_store::keys::{KeyRow, Material};
+use portcullis_store::ledger::By;
 use portcullis_store::{Options, Place, Store};
 use portcullis_testkit::certs::Authority;
 use portcullis_testkit::idp::unix_now;
@@ -42,6 +43,10 @@ pub(super) const ELSEWHERE: &str = "000000000000e1se";
 pub(super) const OTHER_API: &str = "000000000000ap10";
 pub(super) const ONE_OPERATION: &str = "00000000000s1ng0";
 pub(super) const NO_SCOPE: &str = "000000000000n0sc";
+
+/// Of the tenants globex and initech.
+pub(super) const GLOBEX: &str = "00000000000g10be";
+pub(super) const INITECH: &str = "0000000000001n1t";
 
 pub(super) const ISSUER: &str = "https://login.example.com/";
 
@@ -136,6 +141,7 @@ apis:
           twin-a: { san_dns: twin.example }
           twin-b: { san_uri: "spiffe://twin" }
           spiffe: { san_uri: "spiffe://acme/orders" }
+          subject: { subject: "CN=billing,O=Acme\\, Inc.,C=DE" }
           printed: { thumbprint: THUMBPRINT }
       schemes: { partner: signature }
     operations:
@@ -319,8 +325,10 @@ async fn register(dir: &TempDir, ed25519: &Key, p256: &Key) {
         KeyRow { apis: vec!["shop".to_owned()], ..row(OTHER_API, &SECRET) },
         KeyRow { apis: vec!["partners:createTransfer".to_owned()], ..row(ONE_OPERATION, &SECRET) },
         KeyRow { scopes: vec!["nothing".to_owned()], ..row(NO_SCOPE, &SECRET) },
+        KeyRow { tenant: Some("globex".to_owned()), ..row(GLOBEX, &SECRET) },
+        KeyRow { tenant: Some("initech".to_owned()), ..row(INITECH, &SECRET) },
     ] {
-        keys.insert(row).await.unwrap();
+        keys.insert(row, By::job()).await.unwrap();
     }
     store.close();
 }

@@ -7,5 +7,6 @@ mod dpop;
 mod draft;
 mod gate;
 mod pc1;
+mod proxy;
 mod signatures;
 mod together;

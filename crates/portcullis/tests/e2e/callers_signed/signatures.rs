@@ -2,8 +2,8 @@
 
 use super::draft::{BODY, Draft, With, mac, nonce, sha256, sha512};
 use super::gate::{
-    BEARER, DEPRECATED, ED25519, ELSEWHERE, EXPIRED, Gate, HMAC, HOST, NO_SCOPE, ONE_OPERATION, OTHER,
-    OTHER_API, OTHER_SECRET, P256, PENDING, REVOKED, SECRET, SUSPENDED, TEST_ENV, told,
+    BEARER, DEPRECATED, ED25519, ELSEWHERE, EXPIRED, GLOBEX, Gate, HMAC, HOST, INITECH, NO_SCOPE,
+    ONE_OPERATION, OTHER, OTHER_API, OTHER_SECRET, P256, PENDING, REVOKED, SECRET, SUSPENDED, TEST_ENV, told,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -169,6 +169,29 @@ async fn nonces() {
 }
 
 #[tokio::test]
+async fn the_digest_is_that_of_the_coded_body() {
+    use std::io::Write;
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let gate = Gate::new().await;
+    // RFC 9530 § 2: over the content as it is sent.
+    let coded = gzip(BODY);
+    let target = "/v1/transfers?dry=%2Ftrue&dry=0";
+    let draft =
+        Draft::with_body("POST", target, "application/json", &coded).field("Content-Encoding", "gzip");
+    assert_eq!(draft.clone().also("\"content-encoding\"").sign().told(&gate).await, OK);
+    // Over what it says when it is decoded: not what was signed.
+    let decoded = draft.clone().field("Content-Digest", &sha256(BODY)).also("\"content-encoding\"");
+    assert_eq!(decoded.sign().told(&gate).await, "signature-digest");
+    let other = gzip(br#"{"amount":9999,"to":"acct_7"}"#);
+    let other = draft.also("\"content-encoding\"").sign().body(&other);
+    assert_eq!(other.told(&gate).await, "signature-digest");
+}
+
+#[tokio::test]
 async fn the_body_is_the_signed_one() {
     let gate = Gate::new().await;
     let other = br#"{"amount":9999,"to":"acct_7"}"#;
@@ -200,15 +223,51 @@ async fn the_body_is_the_signed_one() {
         let told = Draft::post().field("Content-Digest", only).sign().told(&gate).await;
         assert_eq!(told, "signature-digest", "{only}");
     }
-    // The digest is of what is sent, before content decoding: and coded bodies are not taken at all.
-    let gzip = Draft::post().field("Content-Encoding", "gzip").sign();
-    assert_eq!(gzip.told(&gate).await, "unsupported-encoding");
+    // The digest is of what is sent, before content decoding.
+    let sent = gzip(BODY);
+    let coded = |digest: &str| {
+        let draft = Draft::with_body("POST", "/v1/transfers?dry=%2Ftrue&dry=0", "application/json", &sent);
+        draft.field("Content-Encoding", "gzip").field("Content-Digest", digest).sign()
+    };
+    assert_eq!(coded(&sha256(BODY)).told(&gate).await, "signature-digest");
+    assert_eq!(coded(&sha256(&sent)).told(&gate).await, OK);
     // An empty body with a digest is checked too.
     let empty =
         |digest: &str| Draft::get("/v1/items/7").field("Content-Digest", digest).also("\"content-digest\"");
     assert_eq!(empty(&sha256(b"")).sign().told(&gate).await, OK);
     assert_eq!(empty(&sha256(b"x")).sign().told(&gate).await, "signature-digest");
-    assert_eq!(gate.upstream.requests().len(), 3, "nothing else went on");
+    assert_eq!(gate.upstream.requests().len(), 4, "nothing else went on");
+}
+
+/// One stored block (RFC 1951 § 3.2.4, RFC 1952).
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut crc = u32::MAX;
+    for byte in plain {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    let length = u16::try_from(plain.len()).unwrap();
+    let mut all = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 1];
+    all.extend(length.to_le_bytes());
+    all.extend((!length).to_le_bytes());
+    all.extend(plain);
+    all.extend((!crc).to_le_bytes());
+    all.extend(u32::from(length).to_le_bytes());
+    all
+}
+
+#[tokio::test]
+async fn a_key_of_another_tenant_than_the_apis_is_an_unknown_one() {
+    let gate =
+        Gate::with(|config| config.replace("    authenticate:\n", "    tenant: globex\n    authenticate:\n"))
+            .await;
+    assert_eq!(Draft::get("/v1/items/a").key(GLOBEX).sign().told(&gate).await, OK);
+    for id in [INITECH, HMAC, ELSEWHERE] {
+        let told = Draft::get("/v1/items/a").key(id).sign().told(&gate).await;
+        assert_eq!(told, "signature-invalid", "{id}: of another tenant, or of none");
+    }
 }
 
 #[tokio::test]
