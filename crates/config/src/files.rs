@@ -14,6 +14,8 @@ pub struct Given<'a> {
     pub today: Date,
     /// The value of an environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether every key of the documents is wanted with its class.
+    pub coverage: bool,
 }
 
 /// Largest secret, certificate or key set, in bytes.
@@ -29,6 +31,11 @@ pub(crate) struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
+    /// Whether every key of the documents is wanted with its class.
+    pub(crate) fn wants_coverage(&self) -> bool {
+        self.given.coverage
+    }
+
     pub(crate) fn new(folder: PathBuf, given: Given<'a>) -> Self {
         Self { folder, sources: SourceMap::default(), watched: Vec::new(), given }
     }

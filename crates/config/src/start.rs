@@ -8,6 +8,7 @@ use crate::words::caller::{Authenticate, Claims, Discovery, Issuer, Jwt, Typ};
 use crate::words::listen::Listen;
 use crate::words::observe::{Log, Sink};
 use crate::words::{At, Document, OneOrMany, Short};
+use portcullis_contract::model::Section;
 use portcullis_core::finding::{Finding, Severity, SourceMap, Span};
 use portcullis_plan::Plan;
 use std::collections::{HashMap, HashSet};
@@ -24,6 +25,8 @@ pub struct Outcome {
     pub sources: SourceMap,
     /// Every file that was read or looked for: a change of one is worth another compilation.
     pub files: Vec<PathBuf>,
+    /// By API: every key of its document with its class, where [`Given::coverage`] asked for it.
+    pub coverage: Vec<(String, Vec<Section>)>,
 }
 
 impl Outcome {
@@ -82,6 +85,7 @@ pub fn compile(path: &Path, given: Given<'_>) -> Outcome {
                 findings: vec![finding],
                 sources: SourceMap::default(),
                 files: files.watched,
+                coverage: Vec::new(),
             };
         }
     };
@@ -200,5 +204,5 @@ fn finish(desk: Desk<'_>, plan: Option<Plan>) -> Outcome {
     let mut told = HashSet::new();
     let mut findings = desk.findings;
     findings.retain(|finding| told.insert((finding.code, finding.at, finding.message.clone())));
-    Outcome { plan, findings, sources, files: desk.files.watched }
+    Outcome { plan, findings, sources, files: desk.files.watched, coverage: desk.coverage }
 }

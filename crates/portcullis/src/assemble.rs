@@ -50,7 +50,7 @@ impl std::fmt::Display for Trouble {
 
 /// What the compiler is told about the world.
 pub(crate) fn given(variable: &dyn Fn(&str) -> Option<String>) -> Given<'_> {
-    Given { today: Date::of(SystemClock.now()), variable }
+    Given { today: Date::of(SystemClock.now()), variable, coverage: false }
 }
 
 /// A variable of the environment, as Unicode.

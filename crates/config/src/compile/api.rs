@@ -98,6 +98,9 @@ fn compile(
             None
         }
     };
+    if let (Some(document), true) = (&document, desk.files.wants_coverage() && own.is_none()) {
+        desk.coverage.push((name.value.clone(), portcullis_contract::model::coverage(document)));
+    }
     let compiled = document.as_ref().and_then(|document| document::contract(desk, document, &terms));
     let key_header = compiled.as_ref().and_then(|contract| caller::key_header(contract.schemes()));
     let authenticate =

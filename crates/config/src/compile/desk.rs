@@ -2,6 +2,7 @@
 
 use crate::files::Files;
 use crate::words::{At, Day, Reference};
+use portcullis_contract::model::Section;
 use portcullis_core::finding::{Finding, Span};
 use portcullis_core::secret::Secret;
 use portcullis_plan::Loosening;
@@ -12,6 +13,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) loosenings: Vec<Loosening>,
     /// Where a secret is written out: such text is never shown.
     pub(crate) secrets: Vec<Span>,
+    /// By API: every key of its document, where somebody asked.
+    pub(crate) coverage: Vec<(String, Vec<Section>)>,
 }
 
 /// Why, and until when.
@@ -24,7 +27,13 @@ pub(crate) struct Terms<'w> {
 
 impl<'a> Desk<'a> {
     pub(crate) fn new(files: Files<'a>) -> Self {
-        Self { files, findings: Vec::new(), loosenings: Vec::new(), secrets: Vec::new() }
+        Self {
+            files,
+            findings: Vec::new(),
+            loosenings: Vec::new(),
+            secrets: Vec::new(),
+            coverage: Vec::new(),
+        }
     }
 
     /// An error with a way out.

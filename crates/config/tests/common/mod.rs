@@ -128,6 +128,7 @@ impl Drop for Folder {
 pub fn given() -> Given<'static> {
     Given {
         today: Date::parse("2026-11-23").unwrap(),
+        coverage: false,
         variable: &|name| match name {
             "INTROSPECTION_SECRET" => Some("s3cr3t-of-the-gateway\n".to_owned()),
             "EMPTY" => Some(String::new()),
