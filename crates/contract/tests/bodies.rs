@@ -21,6 +21,7 @@ fn plan(content: &str, media: &str) -> Option<&'static str> {
     Some(match plan {
         BodyPlan::Json(_) => "json",
         BodyPlan::NdJson(_) => "ndjson",
+        BodyPlan::Patch(_) => "patch",
         BodyPlan::Form(_) => "form",
         BodyPlan::Multipart(_) => "multipart",
         BodyPlan::Upload(_) => "upload",
@@ -149,4 +150,95 @@ fn forms_follow_their_encoding() {
         findings(&idle, &Terms::default()).iter().map(|f| f.code).collect::<Vec<_>>(),
         ["keyword-idle"]
     );
+}
+
+/// Section 8: a patch writes only where the schema declares something that is not the server's own.
+#[test]
+fn a_json_patch_reaches_what_is_declared() {
+    let text = "openapi: 3.0.3
+info: {title: t, version: '1'}
+paths:
+  /users/{id}:
+    parameters: [{name: id, in: path, required: true, schema: {type: integer}}]
+    patch:
+      operationId: patch
+      x-portcullis: {request: {patch_of: User}}
+      requestBody: {content: {application/json-patch+json: {schema: {type: array, items: {type: object, properties: {op: {type: string}, path: {type: string}, from: {type: string}, value: {}}}}}}}
+      responses: {'204': {description: none}}
+components:
+  schemas:
+    User:
+      allOf:
+        - {type: object, properties: {id: {type: integer, readOnly: true}, name: {type: string, maxLength: 5}}}
+        - type: object
+          properties:
+            role: {type: string, x-portcullis: {never_in_request: true}}
+            tags: {type: array, items: {type: string}}
+            a~/b: {type: integer}
+            address: {$ref: '#/components/schemas/Address'}
+            labels: {type: object, additionalProperties: {type: string}}
+            parent: {$ref: '#/components/schemas/User'}
+    Address: {type: object, properties: {street: {type: string}, verified: {type: boolean, readOnly: true}}}
+";
+    let contract = contract(text);
+    let operation = contract.operation("patch").unwrap();
+    let media = MediaType::parse("application/json-patch+json").unwrap();
+    let Some((_, BodyPlan::Patch(patch))) = operation.body(&media) else { panic!() };
+    let judge = |body: &str| {
+        let tape =
+            portcullis_contract::json::scan(body, &portcullis_contract::json::Bounds::default(), [0, 1])
+                .unwrap();
+        patch
+            .violations(&tape)
+            .iter()
+            .map(|v| match &v.at {
+                portcullis_contract::violation::Place::Pointer(at) => format!("{at} {}", v.rule),
+                other => panic!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    for body in [
+        r#"[]"#,
+        r#"[{"op":"replace","path":"/name","value":"ann"},{"op":"test","path":"/a~0~1b","value":1}]"#,
+        r#"[{"op":"add","path":"/tags/-","value":"x"},{"op":"remove","path":"/tags/0"}]"#,
+        r#"[{"op":"add","path":"/address","value":{"street":"x"}}]"#,
+        r#"[{"op":"move","from":"/tags/1","path":"/tags/0"},{"op":"copy","from":"/name","path":"/address/street"}]"#,
+        r#"[{"op":"add","path":"/labels/any","value":"x"},{"op":"add","path":"/parent/parent/name","value":"x"}]"#,
+    ] {
+        assert_eq!(judge(body), [""; 0], "{body}");
+    }
+    for (body, violation) in [
+        (r#"[{"op":"replace","path":"","value":{}}]"#, "/0/path not-allowed"),
+        (r#"[{"op":"replace","path":"name","value":"x"}]"#, "/0/path syntax"),
+        (r#"[{"op":"replace","path":"/id","value":1}]"#, "/0/path not-allowed"),
+        (r#"[{"op":"replace","path":"/role","value":"admin"}]"#, "/0/path not-allowed"),
+        (r#"[{"op":"copy","from":"/role","path":"/name"}]"#, "/0/from not-allowed"),
+        (r#"[{"op":"replace","path":"/is_admin","value":true}]"#, "/0/path unknown-property"),
+        (r#"[{"op":"replace","path":"/name/x","value":true}]"#, "/0/path unknown-property"),
+        (r#"[{"op":"replace","path":"/tags/01","value":"x"}]"#, "/0/path unknown-property"),
+        (r#"[{"op":"replace","path":"/address/verified","value":true}]"#, "/0/path not-allowed"),
+        (r#"[{"op":"replace","path":"/parent/role","value":"admin"}]"#, "/0/path not-allowed"),
+        (r#"[{"op":"add","path":"/address","value":{"verified":true}}]"#, "/0/value not-allowed"),
+        (r#"[{"op":"add","path":"/address","value":{"admin":true}}]"#, "/0/value unknown-property"),
+        (r#"[{"op":"add","path":"/name","value":"too long"}]"#, "/0/value max-length"),
+        (r#"[{"op":"add","path":"/name"}]"#, "/0/value required"),
+        (r#"[{"op":"remove","path":"/name","value":1}]"#, "/0/value unknown-property"),
+        (r#"[{"op":"patch","path":"/name"}]"#, "/0/op enum"),
+        (r#"[{"op":"add","path":"/a~2b","value":1}]"#, "/0/path syntax"),
+    ] {
+        assert_eq!(judge(body), [violation], "{body}");
+    }
+    let many = vec![r#"{"op":"test","path":"/name","value":"x"}"#; 101].join(",");
+    assert_eq!(judge(&format!("[{many}]")), [" max-items"]);
+    assert_eq!(judge("{}"), [" type"]);
+
+    // Without a word about what it patches, and with one that leads nowhere.
+    for (from, to, code) in [
+        ("      x-portcullis: {request: {patch_of: User}}\n", "", "patch-unbounded"),
+        ("patch_of: User", "patch_of: Nobody", "ref-unresolved"),
+        ("patch_of: User", "patch_of: 1", "extension-invalid"),
+    ] {
+        let found = support::findings(&text.replace(from, to), &Terms::default());
+        assert!(found.iter().any(|f| f.code == code), "{to}: {found:?}");
+    }
 }

@@ -3,6 +3,7 @@
 pub mod form;
 mod media_type;
 pub mod multipart;
+pub mod patch;
 pub mod text;
 
 pub use media_type::{Family, MediaRange, MediaType, MediaTypeError};

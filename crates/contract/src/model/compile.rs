@@ -280,6 +280,8 @@ impl<'d> Compile<'d> {
         let (parameters, names) = self.parameters(node, place, &id, manner);
         let parts = compiler(&mut self.parts, &self.reader, manner.of_parts());
         let bodies = compiler(&mut self.compilers, &self.reader, manner);
+        self.reader.patch_of =
+            [&level, place.level, &outer.level].into_iter().find_map(|level| level.patch_of.clone());
         let body = node.get("requestBody").and_then(|body| {
             media::request_body(&mut self.reader, bodies, parts, body, &id, request.unknown)
         });

@@ -19,6 +19,8 @@ pub(crate) struct Reader<'d> {
     counted: Cell<(usize, usize)>,
     /// Something with an error that was told before was met again.
     pub(crate) met_broken: bool,
+    /// What the patches of the operation at work are patches of.
+    pub(crate) patch_of: super::patch::PatchOf,
 }
 
 impl<'d> Reader<'d> {
@@ -31,6 +33,7 @@ impl<'d> Reader<'d> {
             broken: HashSet::new(),
             counted: Cell::default(),
             met_broken: false,
+            patch_of: None,
         }
     }
 

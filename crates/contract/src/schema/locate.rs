@@ -43,6 +43,23 @@ pub(super) fn violations(schemas: &[Schema], id: Id, tape: &Tape) -> Vec<Violati
     walk.found
 }
 
+/// The first rule that one node breaks.
+pub(super) fn first(schemas: &[Schema], id: Id, node: Node<'_>) -> Option<Rule> {
+    let mut walk = Walk {
+        check: Check::remembering(schemas),
+        found: Vec::new(),
+        seen: HashSet::new(),
+        questions: 0,
+        nodes: 0,
+        depth: 0,
+    };
+    if walk.check.is_valid(id, node) {
+        return None;
+    }
+    walk.locate(id, node);
+    Some(walk.found.first().map_or(Rule::Schema, |violation| violation.rule))
+}
+
 struct Walk<'s> {
     check: Check<'s>,
     found: Vec<Violation>,

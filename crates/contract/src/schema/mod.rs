@@ -25,7 +25,7 @@ use self::translate::{Role, Translator};
 use crate::document::{Bundle, Node, Version};
 use crate::json::Tape;
 use crate::response::{Kept, NeverLeak};
-use crate::violation::Violation;
+use crate::violation::{Rule, Violation};
 
 pub(crate) use self::check::{Check as Checker, has_type};
 pub(crate) use self::pattern::Matched;
@@ -212,13 +212,21 @@ impl CompiledSchema {
             .is_some_and(|library| Check::new(&library.schemas).is_valid(self.strict, tape.root()))
     }
 
+    /// The first rule that a part of a body breaks, standing for itself; `None` when it keeps them all.
+    pub(crate) fn broken_at(&self, node: crate::json::Node<'_>) -> Option<Rule> {
+        match self.library.get() {
+            Some(library) => locate::first(&library.schemas, self.strict, node),
+            None => Some(Rule::Schema),
+        }
+    }
+
     /// What is wrong and where: at most [`crate::violation::MOST`], and at least one when the value is not valid.
     /// Slower than [`Self::is_valid`], to be asked only after it; bounded in time as well.
     pub fn violations(&self, tape: &Tape) -> Vec<Violation> {
         match self.library.get() {
             Some(library) => locate::violations(&library.schemas, self.strict, tape),
             None => vec![Violation::pointer(
-                crate::violation::Rule::Schema,
+                Rule::Schema,
                 String::new(),
                 "the compiler of this schema is still at work",
             )],
