@@ -477,7 +477,7 @@ fn unknown(reader: &mut Reader<'_>, node: &Node) -> Option<(Unknown, Span)> {
 }
 
 /// A number of bytes, or `10KiB`, `1MiB`.
-fn size(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<(u64, Span)> {
+pub(super) fn size(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<(u64, Span)> {
     let value = node.get(key)?;
     let bytes = value.as_u64().or_else(|| {
         let text = value.as_str()?;

@@ -9,6 +9,7 @@ use super::reader::Reader;
 use super::terms::Unknown;
 use crate::body::form::Form;
 use crate::body::multipart::Multipart;
+use crate::body::patch::Patch;
 use crate::body::{Family, MediaRange, MediaType};
 use crate::document::{Finding, Key, Node, Span};
 use crate::param::query::{Claim, Names};
@@ -46,6 +47,8 @@ pub enum BodyPlan {
     Json(CompiledSchema),
     /// A JSON text on each line.
     NdJson(CompiledSchema),
+    /// A JSON patch.
+    Patch(Arc<Patch>),
     /// An urlencoded form.
     Form(Arc<Form>),
     /// `multipart/form-data`.
@@ -195,12 +198,9 @@ fn plan<'d>(
         return Some(BodyPlan::Opaque);
     }
     let family = match range {
-        MediaRange::Exact(media) if media.essence() == "application/json-patch+json" => {
-            reader.findings.push(
-                Finding::error("patch-unbounded", key.at, "a JSON patch can write to any place")
-                    .help("`request: { patch_of: … }` is not enforced by this version; use application/merge-patch+json"),
-            );
-            return None;
+        MediaRange::Exact(exact) if exact.essence() == "application/json-patch+json" => {
+            let patch = super::patch::patch(reader, parts, key, media.get("schema"))?;
+            return Some(BodyPlan::Patch(Arc::new(patch)));
         }
         MediaRange::Exact(media) => media.family(),
         MediaRange::Any => Family::Json,
@@ -208,8 +208,7 @@ fn plan<'d>(
         MediaRange::Kind(_) => Family::Opaque,
     };
     if is_upload(range) {
-        let none = Node { at: media.at, value: crate::document::Value::Null };
-        let schema = media.get("schema").unwrap_or(&none);
+        let schema = media.get("schema").unwrap_or(any_text());
         let schema = super::shape::target(reader.document.bundle(), schema);
         if schema.get("type").is_some_and(|kind| kind.as_str() != Some("string")) {
             let message = format!("a body of `{}` is bytes, and its schema says otherwise", key.text);

@@ -10,6 +10,7 @@ mod media;
 mod multipart;
 mod operation;
 mod parameter;
+mod patch;
 mod paths;
 mod reader;
 mod security;
@@ -31,5 +32,5 @@ pub use security::{Alternative, Requirement, SchemeKind, Security, SecuritySchem
 pub(crate) use shape::fast;
 pub use terms::{
     Errors, Loosened, Mode, OnError, Over, Pagination, ReadOnly, RequestTerms, ResponseTerms, Terms,
-    TextRule, Unknown,
+    TextRule, Unknown, UploadTerms,
 };

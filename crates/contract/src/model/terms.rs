@@ -193,6 +193,33 @@ impl Loosened {
     }
 }
 
+/// What `portcullis.yaml` says of files.
+#[derive(Clone, Debug)]
+pub struct UploadTerms {
+    /// Types that a file may have; empty: the document says.
+    pub types: Vec<crate::upload::FileType>,
+    /// Bytes of a body with files in it.
+    pub max_bytes: u64,
+    /// Whether there is a scanner.
+    pub scanner: bool,
+    /// Operations whose PDF files may be active (loosening `active_pdf`).
+    pub active_pdf: Vec<Loosened>,
+    /// Operations whose CSV files may hold formulas (loosening `csv_formulas`).
+    pub csv_formulas: Vec<Loosened>,
+}
+
+impl Default for UploadTerms {
+    fn default() -> Self {
+        Self {
+            types: Vec::new(),
+            max_bytes: 25 << 20,
+            scanner: false,
+            active_pdf: Vec::new(),
+            csv_formulas: Vec::new(),
+        }
+    }
+}
+
 /// What `portcullis.yaml` says for one API.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
@@ -226,6 +253,8 @@ pub struct Terms {
     pub unknown_properties: Vec<Loosened>,
     /// Operations whose checked JSON bodies are forwarded as the bytes that came (loosening `verbatim_body`).
     pub verbatim: Vec<Loosened>,
+    /// Files.
+    pub uploads: UploadTerms,
     /// Where `portcullis.yaml` says what, by name (`request.max_bytes`); defaults stand nowhere.
     pub places: Vec<(&'static str, Span)>,
 }
