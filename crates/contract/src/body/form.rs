@@ -62,6 +62,11 @@ impl FormBody {
 }
 
 impl Form {
+    /// What judges the form as one object.
+    pub fn schema(&self) -> &CompiledSchema {
+        &self.schema
+    }
+
     /// Reads a form; `body` is complete and within its bounds.
     ///
     /// # Errors

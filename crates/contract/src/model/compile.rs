@@ -20,6 +20,7 @@ use super::terms::{OnError, ReadOnly, RequestTerms, ResponseTerms, Terms, Unknow
 use crate::document::{Document, Finding, Key, Node, Span, Value, Version};
 use crate::param::query::Names;
 use crate::param::style::Style;
+use crate::response::NeverLeak;
 use crate::schema::{Compiler, Guards, Options};
 use crate::violation::In;
 
@@ -605,6 +606,12 @@ fn compiler<'c, 'd>(
         options.patterns = reader.document.bounds.patterns;
         options.schemas = reader.document.bounds.schemas;
         options.guards = Guards { page: pagination.maximum, offset: pagination.offset };
+        options.text = reader.terms.request.text;
+        if !reader.terms.url_policies.is_empty() {
+            options.url_policies = reader.terms.url_policies.as_slice().into();
+        }
+        options.never_leak =
+            std::sync::Arc::new(NeverLeak::with(reader.terms.never_leak.iter().map(String::as_str)));
         Compiler::new(&reader.document.bundle, reader.version(), options)
     })
 }

@@ -68,6 +68,7 @@ pub(crate) struct Level {
 /// `x-portcullis` of a parameter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ParameterExtension {
+    pub(crate) url: Option<Box<str>>,
     pub(crate) text: Option<(TextRule, Span)>,
     pub(crate) max_length: Option<(usize, Span)>,
     pub(crate) maximum: Option<(i64, Span)>,
@@ -347,7 +348,20 @@ pub(crate) fn parameter<'d>(reader: &mut Reader<'d>, parameter: &'d Node) -> Par
     let mut extension = ParameterExtension::default();
     let Some(node) = parameter.get("x-portcullis") else { return extension };
     reader.strict(node, &["text", "url", "max_length", "maximum"], "`x-portcullis` of a parameter");
-    later(reader, node, &["url"]);
+    if let Some(url) = node.get("url") {
+        let built_in = crate::schema::default_policies();
+        let known: &[Box<str>] =
+            if reader.terms.url_policies.is_empty() { &built_in } else { &reader.terms.url_policies };
+        let alone = url.as_object().is_some_and(|members| members.len() == 1);
+        let name = url.get("policy").and_then(Node::as_str);
+        match name.filter(|name| alone && known.iter().any(|policy| **policy == **name)) {
+            Some(name) => extension.url = Some(name.into()),
+            None => {
+                let message = format!("`url` names a policy for URLs of requests: {}", known.join(", "));
+                reader.error("extension-invalid", url.at, message);
+            }
+        }
+    }
     extension.text = text_rule(reader, node);
     if let Some(value) = node.get("max_length") {
         match value.as_u64().and_then(|n| usize::try_from(n).ok()) {

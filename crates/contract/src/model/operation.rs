@@ -14,7 +14,8 @@ use crate::param::encode::{self, Set};
 use crate::param::query::Names;
 use crate::param::read::Reading;
 use crate::param::{Parameters, Value};
-use crate::violation::{In, Violation};
+use crate::duty::Duty;
+use crate::violation::{In, Place, Violation};
 
 /// An operation of a contract.
 #[derive(Debug)]
@@ -72,6 +73,26 @@ impl Operation {
                     || (location == In::Header && parameter.name.eq_ignore_ascii_case(name)))
         })?;
         values.values.get(index)?.as_ref()
+    }
+
+    /// The URLs among the parameters that somebody will fetch or be sent to (§ 12).
+    pub fn parameter_urls(&self, values: &Parameters) -> Vec<Duty> {
+        let mut duties = Vec::new();
+        for (parameter, value) in self.given(values).filter(|(parameter, _)| parameter.may_hold_urls()) {
+            let name = crate::violation::shown(&parameter.name);
+            let at = Place::Parameter { name, within: parameter.location };
+            match (&parameter.url, value.tape()) {
+                (Some(policy), Some(tape)) => duties.extend((0..tape.len() as u32).filter_map(|index| {
+                    let text = tape.node(index)?.as_str()?;
+                    Some(Duty::Url { at: at.clone(), value: text.into(), policy: Some(policy.clone()) })
+                })),
+                (None, Some(tape)) => {
+                    duties.extend(parameter.check.schema.urls_of(&tape, &parameter.name, &at));
+                }
+                (_, None) => {}
+            }
+        }
+        duties
     }
 
     /// Each parameter that was given, with its value, in the order of the document.

@@ -45,6 +45,8 @@ pub struct Parameter {
     pub(crate) guard: Option<Guard>,
     pub(crate) uuid: bool,
     pub(crate) uri: bool,
+    /// `url: {policy}`: its strings are URLs that somebody will fetch.
+    pub(crate) url: Option<Box<str>>,
     /// A field of a form: tabs and line ends are text like any other.
     pub(crate) lines: bool,
     /// Of a path parameter: which variable of the template.
@@ -82,6 +84,11 @@ impl Parameter {
     pub(crate) fn takes_rest(&self) -> bool {
         let open = self.shape.object.as_ref().is_some_and(|members| members.others.is_some());
         open && self.explode && self.style == Style::Form && !self.json
+    }
+
+    /// Whether URLs may be found in its values.
+    pub(crate) fn may_hold_urls(&self) -> bool {
+        self.url.is_some() || self.check.schema.is_marked()
     }
 
     /// Whether every value is an integer; `secret_in_url` does not take such for card numbers.
@@ -233,6 +240,7 @@ pub(crate) fn field<'d>(
         json,
         uuid: shape::has_format(bundle, schema, "uuid"),
         uri: shape::has_format(bundle, schema, "uri"),
+        url: None,
         shape,
         check: Arc::new(Check { fast, schema: check }),
         max_length: MAX_LENGTH,
@@ -254,6 +262,7 @@ fn tighten(reader: &mut Reader<'_>, field: &mut Parameter, extension: &Parameter
             field.text.markup = text;
         }
     }
+    field.url.clone_from(&extension.url);
     if let Some((length, at)) = extension.max_length {
         if length > MAX_LENGTH {
             loosens(reader, at, "max_length", "", format!("{MAX_LENGTH} bytes for any parameter"));

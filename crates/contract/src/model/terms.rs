@@ -255,6 +255,10 @@ pub struct Terms {
     pub verbatim: Vec<Loosened>,
     /// Files.
     pub uploads: UploadTerms,
+    /// Further names that no response shows unless they are declared (`response.never_leak`).
+    pub never_leak: Vec<String>,
+    /// Policies for URLs that the document may name; none: the built-in ones.
+    pub url_policies: Vec<Box<str>>,
     /// Where `portcullis.yaml` says what, by name (`request.max_bytes`); defaults stand nowhere.
     pub places: Vec<(&'static str, Span)>,
 }

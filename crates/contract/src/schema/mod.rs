@@ -7,6 +7,7 @@ mod decimal;
 mod format;
 pub(crate) mod keywords;
 mod locate;
+mod marks;
 mod over_tape;
 mod pattern;
 mod plan;
@@ -25,7 +26,9 @@ use self::translate::{Role, Translator};
 use crate::document::{Bundle, Node, Version};
 use crate::json::Tape;
 use crate::response::{Kept, NeverLeak};
-use crate::violation::{Rule, Violation};
+use crate::duty::Duty;
+use crate::model::TextRule;
+use crate::violation::{Place, Rule, Violation};
 
 pub(crate) use self::check::{Check as Checker, has_type};
 pub(crate) use self::pattern::Matched;
@@ -61,6 +64,10 @@ pub struct Options {
     pub guards: Guards,
     /// Names that no response shows unless they are declared.
     pub never_leak: Arc<NeverLeak>,
+    /// `request.default_text`: text of a property can be told apart more strictly, never less.
+    pub text: TextRule,
+    /// Policies for URLs that a document may name (`egress.policies`, `for: [url_field]`).
+    pub url_policies: Arc<[Box<str>]>,
     /// `type` is inferred from other keywords (§ 2.2). Off for the vectors of JSON Schema only.
     infer: bool,
 }
@@ -77,9 +84,16 @@ impl Default for Options {
             schemas: 20_000,
             guards: Guards::default(),
             never_leak: Arc::new(NeverLeak::default()),
+            text: TextRule::None,
+            url_policies: default_policies(),
             infer: true,
         }
     }
+}
+
+/// The built-in policies.
+pub(crate) fn default_policies() -> Arc<[Box<str>]> {
+    Arc::from(["webhook".into(), "public".into()])
 }
 
 /// Compiles the schemas of one API, on a thread whose stack is as deep as its documents may be (16 MiB). What several operations use is compiled once. The schemas it returned can be asked
@@ -180,6 +194,7 @@ impl<'b> Compiler<'b> {
             strict: self.translator.planned(strict),
             kept: kept.map(|kept| self.translator.planned(kept)),
             holds_data: direction == Direction::Request || self.translator.holds_data(strict),
+            marked: direction == Direction::Request && self.translator.is_marked(strict),
         })
     }
 }
@@ -202,6 +217,8 @@ pub struct CompiledSchema {
     kept: Option<Id>,
     /// Open or shapeless objects are part of it, so a valid body still has to be walked.
     holds_data: bool,
+    /// Rules about single strings are part of it.
+    marked: bool,
 }
 
 impl CompiledSchema {
@@ -230,6 +247,35 @@ impl CompiledSchema {
                 String::new(),
                 "the compiler of this schema is still at work",
             )],
+        }
+    }
+
+    /// Violations of rules about the text of single properties (§ 10); `default` holds for all others, and is checked
+    /// here for URLs alone.
+    pub fn texts(&self, tape: &Tape, default: TextRule) -> Vec<Violation> {
+        match self.library.get().filter(|_| self.marked) {
+            Some(library) => marks::texts(&library.schemas, self.strict, tape, default),
+            None => Vec::new(),
+        }
+    }
+
+    /// The URLs in a body that somebody will fetch or be sent to (§ 12).
+    pub fn urls(&self, tape: &Tape) -> Vec<Duty> {
+        match self.library.get().filter(|_| self.marked) {
+            Some(library) => marks::urls(&library.schemas, self.strict, tape, "", &marks::pointer),
+            None => Vec::new(),
+        }
+    }
+
+    pub(crate) const fn is_marked(&self) -> bool {
+        self.marked
+    }
+
+    /// The same of a parameter's value.
+    pub(crate) fn urls_of(&self, tape: &Tape, name: &str, at: &Place) -> Vec<Duty> {
+        match self.library.get().filter(|_| self.marked) {
+            Some(library) => marks::urls(&library.schemas, self.strict, tape, name, &|_| at.clone()),
+            None => Vec::new(),
         }
     }
 

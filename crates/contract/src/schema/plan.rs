@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::decimal::Decimal;
 use super::format::{Format, Formats, Meaning};
+use super::marks::{Marks, UrlForm};
 use super::pattern::{Pattern, Patterns};
+use crate::model::TextRule;
 
 /// Index of a schema in the arena.
 pub(crate) type Id = u32;
@@ -43,6 +45,7 @@ pub(crate) struct Schema {
     pub(crate) array: Option<Box<Arrays>>,
     pub(crate) object: Option<Box<Objects>>,
     pub(crate) compose: Option<Box<Compose>>,
+    pub(crate) marks: Option<Box<Marks>>,
 }
 
 #[derive(Debug, Default)]
@@ -172,6 +175,7 @@ impl Schema {
             array: None,
             object: None,
             compose: None,
+            marks: None,
         }
     }
 
@@ -296,6 +300,7 @@ impl Planner {
         schema.array = self.arrays(map, with).map(Box::new);
         schema.object = self.objects(map, with).map(Box::new);
         schema.compose = self.compose(map, with).map(Box::new);
+        schema.marks = marks(map).map(Box::new);
         schema
     }
 
@@ -411,6 +416,22 @@ impl Planner {
             select,
         })
     }
+}
+
+fn marks(map: &Map<String, Value>) -> Option<Marks> {
+    let word = |name: &str| map.get(name).and_then(Value::as_str);
+    let text = match word("portcullisText") {
+        Some("plain") => Some(TextRule::Plain),
+        Some("code") => Some(TextRule::Code),
+        _ => None,
+    };
+    let policy = word("portcullisUrl").map(Box::from);
+    let url = match word("format") {
+        Some("uri") => Some(UrlForm::Uri),
+        Some("uri-reference") => Some(UrlForm::Reference),
+        _ => None,
+    };
+    (text.is_some() || policy.is_some() || url.is_some()).then_some(Marks { text, policy, url })
 }
 
 fn numbers(map: &Map<String, Value>) -> Option<Numbers> {

@@ -201,6 +201,13 @@ impl<'b> Translator<'b> {
             .any(|index| self.definitions.get(*index as usize).is_some_and(|definition| definition.open))
     }
 
+    /// Whether something is said about single strings: rules about text, or URLs.
+    pub(super) fn is_marked(&self, root: u32) -> bool {
+        let reached = self.reached(std::iter::once(root));
+        let of = |index: &u32| self.definitions.get(*index as usize);
+        reached.iter().filter_map(of).any(|definition| is_marked(&definition.value))
+    }
+
     /// The arena's index of a definition.
     pub(super) fn planned(&self, definition: u32) -> Id {
         self.planner.definitions.get(definition as usize).copied().unwrap_or(NEVER)
@@ -357,6 +364,19 @@ impl<'b> Translator<'b> {
                 Value::Bool(false)
             }
         }
+    }
+}
+
+fn is_marked(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.iter().any(|(key, value)| match key.as_str() {
+            "portcullisText" | "portcullisUrl" => true,
+            "format" => value.as_str().is_some_and(|format| format.starts_with("uri")),
+            "enum" | "const" | "required" => false,
+            _ => is_marked(value),
+        }),
+        Value::Array(values) => values.iter().any(is_marked),
+        _ => false,
     }
 }
 

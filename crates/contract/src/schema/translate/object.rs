@@ -144,6 +144,9 @@ impl<'b> Translator<'b> {
         if spot.role == Role::Body && spot.direction == Direction::Request {
             self.guard(node, &mut map);
         }
+        if spot.kind != Kind::Raw && spot.direction == Direction::Request {
+            self.marks(node, &mut map);
+        }
         if !map.is_empty() {
             map.insert("portcullisAt".into(), json!([node.at.file, node.at.line]));
         }

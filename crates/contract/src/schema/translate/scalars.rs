@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Kind, Spot, Translator};
 use crate::document::{Node, Version};
+use crate::model::TextRule;
 use crate::schema::format::Meaning;
 use crate::schema::pattern::PatternError;
 use crate::schema::plan::{INTEGER, NUMBER, STRING};
@@ -244,6 +245,46 @@ impl<'b> Translator<'b> {
             }
             Meaning::Annotation => {}
             Meaning::Unknown => self.remark("format-unknown", at, format!("`format: {name}` is not checked")),
+        }
+    }
+
+    /// `text` and `url` of `x-portcullis`: rules about single strings (§ 10, § 12).
+    pub(super) fn marks(&mut self, node: &'b Node, map: &mut Map<String, Value>) {
+        let Some(extension) = node.get("x-portcullis") else { return };
+        if let Some(at) = extension.get("text") {
+            let rule = match at.as_str() {
+                Some("plain") => Some((TextRule::Plain, "plain")),
+                Some("code") => Some((TextRule::Code, "code")),
+                Some("none") => Some((TextRule::None, "none")),
+                Some("html") => {
+                    self.error("extension-unsupported", at, "`text: html` is not built into this version");
+                    None
+                }
+                _ => {
+                    self.error("extension-invalid", at, "`text` is `plain`, `code` or `none`");
+                    None
+                }
+            };
+            match rule {
+                Some((rule, _)) if rule > self.options.text => {
+                    self.error("extension-loosens", at, "`text` is looser than `request.default_text`");
+                }
+                Some((_, word)) => drop(map.insert("portcullisText".into(), json!(word))),
+                None => {}
+            }
+        }
+        if let Some(url) = extension.get("url") {
+            let known = |name: &&str| self.options.url_policies.iter().any(|policy| **policy == **name);
+            let policy = url.get("policy");
+            let alone = url.as_object().is_some_and(|members| members.len() == 1);
+            match policy.and_then(Node::as_str).filter(known).filter(|_| alone) {
+                Some(name) => drop(map.insert("portcullisUrl".into(), json!(name))),
+                None => {
+                    let all = self.options.url_policies.join(", ");
+                    let message = format!("`url` names a policy for URLs of requests: {all}");
+                    self.error("extension-invalid", policy.unwrap_or(url), message);
+                }
+            }
         }
     }
 
