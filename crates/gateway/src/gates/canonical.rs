@@ -190,12 +190,14 @@ fn as_received(parts: &Raw, scheme: Scheme) -> Received {
     };
     let crumbs = parts.version == http::Version::HTTP_2 && parts.headers.get_all(COOKIE).iter().count() > 1;
     let lines = parts.headers.iter().filter(|(name, _)| !(crumbs && **name == COOKIE));
-    let mut lines: Vec<(&str, Vec<u8>)> =
-        lines.map(|(name, value)| (name.as_str(), value.as_bytes().to_vec())).collect();
+    let whole: Vec<u8>;
+    let mut lines: Vec<(&str, &[u8])> =
+        lines.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     if crumbs {
         // HTTP/2 may split one Cookie field (RFC 9113 § 8.2.3); the client signed it whole.
         let crumbs: Vec<&[u8]> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-        lines.push((COOKIE.as_str(), crumbs.join(&b"; "[..])));
+        whole = crumbs.join(&b"; "[..]);
+        lines.push((COOKIE.as_str(), &whole));
     }
     Received::new(parts.method.as_str(), scheme == Scheme::Https, authority, target, lines)
 }

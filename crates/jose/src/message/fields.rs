@@ -73,8 +73,15 @@ impl Label {
     /// The value of `@signature-params`: the inner list with the received order of parameters, and
     /// unknown ones kept. Also what stands behind the label in `Signature-Input`.
     pub fn text(&self) -> String {
-        let identifiers: Vec<_> = self.components.iter().map(Component::identifier).collect();
-        let mut out = format!("({})", identifiers.join(" "));
+        let mut out = String::with_capacity(256);
+        out.push('(');
+        for (at, component) in self.components.iter().enumerate() {
+            if at > 0 {
+                out.push(' ');
+            }
+            component.push(&mut out);
+        }
+        out.push(')');
         write_parameters(&mut out, &self.parameters);
         out
     }
@@ -149,10 +156,17 @@ impl Component {
     }
 
     /// `"name";parameters`
-    pub(super) fn identifier(&self) -> String {
-        let mut out = format!("\"{}\"", self.name);
-        write_parameters(&mut out, &self.parameters);
-        out
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut text = String::with_capacity(32);
+        self.push(&mut text);
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn push(&self, out: &mut String) {
+        out.push('"');
+        out.push_str(&self.name);
+        out.push('"');
+        write_parameters(out, &self.parameters);
     }
 }
 

@@ -14,13 +14,21 @@ pub struct Received {
     scheme: &'static str,
     authority: String,
     target: String,
-    fields: Vec<(String, Vec<u8>)>,
+    /// Names and values one after another, and where each ends: a request has many, and none is looked at alone.
+    text: Vec<u8>,
+    fields: Vec<Line>,
+}
+
+struct Line {
+    start: usize,
+    name_end: usize,
+    end: usize,
 }
 
 impl Received {
     /// `tls` says whether the external scheme is https; `target` is the request target as received
     /// (HTTP/2: `:path`); field lines come in the order received, each by itself.
-    pub fn new<N: Into<String>, V: Into<Vec<u8>>>(
+    pub fn new<N: AsRef<str>, V: AsRef<[u8]>>(
         method: impl Into<String>,
         tls: bool,
         authority: &str,
@@ -32,24 +40,27 @@ impl Received {
         if authority.ends_with(port) {
             authority.truncate(authority.len() - port.len());
         }
-        let field = |(name, value): (N, V)| {
-            let mut name = name.into();
-            name.make_ascii_lowercase();
-            (name, value.into())
-        };
-        Self {
-            method: method.into(),
-            scheme,
-            authority,
-            target: target.into(),
-            fields: fields.into_iter().map(field).collect(),
+        let (mut text, mut lines) = (Vec::with_capacity(1_024), Vec::with_capacity(16));
+        for (name, value) in fields {
+            let start = text.len();
+            text.extend(name.as_ref().bytes().map(|b| b.to_ascii_lowercase()));
+            let name_end = text.len();
+            text.extend_from_slice(value.as_ref());
+            lines.push(Line { start, name_end, end: text.len() });
         }
+        Self { method: method.into(), scheme, authority, target: target.into(), text, fields: lines }
+    }
+
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let own = move |line: &Line| self.text.get(line.start..line.name_end) == Some(name.as_bytes());
+        let value = |line: &Line| self.text.get(line.name_end..line.end).unwrap_or_default();
+        self.fields.iter().filter(move |line| own(line)).map(value)
     }
 
     /// The lines of a base for these components, each with its line feed.
     pub(super) fn lines(&self, components: &[Component], out: &mut Vec<u8>) -> Result<(), Refusal> {
         for component in components {
-            out.extend_from_slice(component.identifier().as_bytes());
+            component.write(out);
             out.extend_from_slice(b": ");
             let start = out.len();
             self.value(component, out)?;
@@ -63,11 +74,11 @@ impl Received {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|(own, _)| own == name)
+        self.named(name).next().is_some()
     }
 
     pub(super) fn field_lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields.iter().filter(move |(own, _)| own == name).map(|(_, value)| trim(value))
+        self.named(name).map(trim)
     }
 
     pub(crate) fn method(&self) -> &str {

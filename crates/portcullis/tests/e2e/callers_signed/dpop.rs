@@ -4,7 +4,7 @@ use super::draft::nonce;
 use super::gate::{Gate, HOST, b64u, told};
 use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_testkit::idp::unix_now;
-use portcullis_testkit::{Algorithm, Key, Response, Token};
+use portcullis_testkit::{Algorithm, Key, Response, Token, request, send};
 use serde_json::{Value, json};
 
 const OK: (u16, &str) = (200, "");
@@ -232,6 +232,12 @@ async fn a_proof_is_used_once_also_after_kill_9_and_restart() {
     );
     let second = Client::new(&gate);
     is(second.told(&gate, second.proof().claim("jti", jti)).await, OK, "another key's jti");
+    let other = gate.second();
+    let token = format!("DPoP {}", client.token);
+    let fields = [("Host", HOST), ("Authorization", token.as_str()), ("DPoP", proof.as_str())];
+    let again = send(other.public(), &request("GET", "/v1/mine", &fields, b"")).await.unwrap();
+    is(told(&again), INVALID, "on another node");
+    other.stderr_until(|text| text.contains("\"dpop.replay\"")).unwrap();
     gate.kill_and_restart();
     is(told(&client.send(&gate, &proof).await), INVALID, "after a restart");
 }

@@ -220,6 +220,20 @@ impl Gate {
         self.start_again();
     }
 
+    /// A second node on the same store.
+    pub(super) fn second(&self) -> Program {
+        let dir = Arc::new(TempDir::new("signed-second"));
+        for entry in std::fs::read_dir(self.dir.path()).unwrap().flatten() {
+            if entry.file_type().unwrap().is_file() {
+                dir.write(entry.file_name().to_str().unwrap(), std::fs::read(entry.path()).unwrap());
+            }
+        }
+        let store = self.dir.path().join("store").display().to_string();
+        let config = std::fs::read_to_string(self.dir.path().join("portcullis.yaml")).unwrap();
+        dir.write("portcullis.yaml", config.replace("folder: store", &format!("folder: {store}")));
+        Program::serve_in(BINARY, dir).unwrap()
+    }
+
     pub(super) fn start_again(&mut self) {
         self.program = Program::serve_in(BINARY, Arc::clone(&self.dir)).unwrap();
     }

@@ -65,6 +65,22 @@ async fn an_exact_replay_is_refused_also_after_kill_9_and_restart() {
 }
 
 #[tokio::test]
+async fn a_replay_on_another_node_is_refused_and_told_of() {
+    let gate = Gate::new().await;
+    let second = gate.second();
+    for turn in 0..3 {
+        let bytes = Draft::get("/v1/items/a").sign().bytes();
+        let (one, other) =
+            if turn % 2 == 0 { (gate.public(), second.public()) } else { (second.public(), gate.public()) };
+        assert_eq!(send(one, &bytes).await.unwrap().status, 200, "{turn}");
+        let again = send(other, &bytes).await.unwrap();
+        assert_eq!(told(&again), (401, "signature-replay".to_owned()), "{turn}");
+    }
+    second.stderr_until(|text| text.contains("\"signature.replay\"") && text.contains(HMAC)).unwrap();
+    gate.program.stderr_until(|text| text.contains("\"signature.replay\"")).unwrap();
+}
+
+#[tokio::test]
 async fn a_lost_memory_refuses_what_may_have_been_seen() {
     let mut gate = Gate::new().await;
     let request = Draft::post().sign();
