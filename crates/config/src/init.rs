@@ -25,6 +25,7 @@ pub fn init_from_spec(path: &Path, upstream: Option<&str>, given: Given<'_>) -> 
             findings: desk.findings,
             sources: desk.files.sources,
             files: desk.files.watched,
+            coverage: desk.coverage,
         }));
     };
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

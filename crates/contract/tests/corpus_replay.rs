@@ -10,6 +10,10 @@ mod forms {
     include!("../../../fuzz/laws/multipart.rs");
 }
 
+mod graphql {
+    include!("../../../fuzz/laws/graphql.rs");
+}
+
 fn replay(target: &str, law: fn(&[u8])) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let mut inputs = 0;
@@ -52,4 +56,9 @@ fn parameter_corpus() {
 #[test]
 fn multipart_corpus() {
     replay("multipart", forms::multipart);
+}
+
+#[test]
+fn graphql_corpus() {
+    replay("graphql", graphql::graphql_request);
 }

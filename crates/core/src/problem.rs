@@ -118,6 +118,22 @@ problems! {
     JsonTooComplex = "json-too-complex", 400, "The JSON is too complex.";
     /// The request does not match the API's document; `errors` lists the places.
     SchemaViolation = "schema-violation", 400, "The request does not match the contract.";
+    /// The request is no request of GraphQL, or its text no document by the grammar.
+    GraphqlMalformed = "graphql-malformed", 400, "The GraphQL request is malformed.";
+    /// The document is larger, deeper or costlier than is accepted; `bound` names the kind of bound.
+    GraphqlTooComplex = "graphql-too-complex", 400, "The GraphQL request is too complex.";
+    /// The document does not match the API's schema.
+    GraphqlInvalid = "graphql-invalid", 400, "The GraphQL request does not match the schema.";
+    /// The document asks for something that the caller may not have, or is not on the list of documents.
+    GraphqlForbidden = "graphql-forbidden", 403, "The GraphQL request is not allowed.";
+    /// A URL of the request leads where the upstream may not be sent; `errors` lists the places.
+    UrlNotAllowed = "url-not-allowed", 422, "A URL is not allowed.";
+    /// The file is not of a type that is accepted here, or not what it says it is.
+    FileTypeRejected = "file-type-rejected", 422, "The file is not accepted.";
+    /// The scanner found something in the file.
+    MalwareDetected = "malware-detected", 422, "The file is not clean.";
+    /// Files cannot be scanned at the moment, so none is let through.
+    ScannerUnavailable = "scanner-unavailable", 503, "Files cannot be checked at the moment.";
     /// The API's answer does not match its document.
     ResponseViolation = "response-violation", 502, "The API's answer does not match its contract.";
     // Callers.

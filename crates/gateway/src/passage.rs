@@ -72,6 +72,8 @@ pub struct Seen {
     pub exposed: Option<(ApiKey, Place)>,
     /// `DPoP-Nonce` for the answer.
     pub dpop_nonce: Option<http::HeaderValue>,
+    /// A body of GraphQL has been read: refusals have its form.
+    pub graphql: Option<SeenGraphQl>,
     /// Microseconds spent waiting for the upstream.
     pub upstream_us: Option<u64>,
     /// Bytes of the request's body.
@@ -88,15 +90,33 @@ pub struct Seen {
     pub closed: Option<(u16, u32)>,
     /// How many response fields were dropped.
     pub dropped_fields: u32,
+    /// What a stream released, once it has ended.
+    pub streamed: Option<crate::gates::release::Ledger>,
     /// Problem and private reason, when it was refused.
     pub problem: Option<(Code, Cow<'static, str>)>,
 }
 
 impl Seen {
+    /// A rule of the contract that the answer broke.
+    pub fn broke(&mut self, rule: &'static str) {
+        if !self.response_violations.contains(&rule) {
+            self.response_violations.push(rule);
+        }
+    }
+
     /// Whether somebody proved who they are.
     pub fn knows_caller(&self) -> bool {
         self.caller.as_ref().is_some_and(|caller| caller.kind != Kind::Anonymous)
     }
+}
+
+/// What the answer and the counters need to know of a request of GraphQL.
+#[derive(Clone)]
+pub struct SeenGraphQl {
+    /// The media type that the client is answered with.
+    pub media: http::HeaderValue,
+    /// What the request costs.
+    pub cost: u64,
 }
 
 /// What of the caller may be logged.

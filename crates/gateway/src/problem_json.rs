@@ -40,6 +40,31 @@ pub fn write(
     out
 }
 
+/// The same in the form of GraphQL: what was asked in its words is refused in its words (contract.md § 16.5).
+pub fn graphql(code: Code, id: RequestId, members: &[(&str, String)]) -> Vec<u8> {
+    let shown = code.disclosed();
+    let mut out = b"{\"errors\":[{\"message\":".to_vec();
+    match members.iter().find(|(name, _)| *name == "message") {
+        Some((_, json)) => out.extend_from_slice(json.as_bytes()),
+        None => write_text(shown.title(), &mut out),
+    }
+    out.extend_from_slice(b",\"extensions\":{\"code\":\"");
+    out.extend_from_slice(shown.text().as_bytes());
+    out.extend_from_slice(b"\",\"problem\":\"urn:portcullis:problem:");
+    out.extend_from_slice(shown.text().as_bytes());
+    out.extend_from_slice(b"\",\"request_id\":\"");
+    out.extend_from_slice(&id.text());
+    out.push(b'"');
+    for (name, json) in members.iter().filter(|(name, _)| *name != "message") {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        out.extend_from_slice(json.as_bytes());
+    }
+    out.extend_from_slice(b"}}]}");
+    out
+}
+
 fn write_item(item: &ErrorItem, out: &mut Vec<u8>) {
     out.push(b'{');
     if let Some(pointer) = &item.pointer {

@@ -121,7 +121,17 @@ impl Drop for Pending {
         let services = &self.services;
         let total_us = services.ticks().saturating_sub(self.arrived.ticks);
         let trail = self.passage.take_trail();
-        let seen = std::mem::take(&mut *self.passage.seen());
+        let mut seen = std::mem::take(&mut *self.passage.seen());
+        if let Some(streamed) = seen.streamed.take() {
+            let streamed = streamed.borrow();
+            seen.dropped_fields = seen.dropped_fields.saturating_add(streamed.tally.dropped);
+            if streamed.tally.violations > 0 {
+                seen.broke("schema");
+            }
+            if let Some(end) = streamed.end {
+                seen.broke(end.word());
+            }
+        }
         let upstream_us = seen.upstream_us;
         let inside_us = total_us.saturating_sub(upstream_us.unwrap_or(0));
         let marks = seen.matched.and_then(|place| self.passage.plan.route(place));
@@ -201,6 +211,9 @@ fn contract(seen: &Seen, marks: Option<&RouteMark>, passage: &Passage, metrics: 
     }
     let Some(mark) = marks else { return };
     let (api, operation) = (&*mark.api, &*mark.operation);
+    if let Some(graphql) = &seen.graphql {
+        metrics.graphql_cost(api, operation, graphql.cost);
+    }
     for rule in &seen.violations {
         metrics.violated(api, operation, rule);
     }

@@ -74,11 +74,18 @@ fn problem(
     if to.grpc {
         return grpc(code, headers, passage, to);
     }
-    let body = problem_json::write(code, status, passage.id, errors, members);
+    let graphql = passage.read().graphql.as_ref().map(|seen| seen.media.clone());
+    let (body, media) = match graphql {
+        Some(media) => (problem_json::graphql(code, passage.id, members), media),
+        None => {
+            let body = problem_json::write(code, status, passage.id, errors, members);
+            (body, HeaderValue::from_static("application/problem+json"))
+        }
+    };
     let mut response = Response::new(if to.head_only { OutBody::Empty } else { OutBody::from(body) });
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = headers;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(CONTENT_TYPE, media);
     ours(response.headers_mut(), passage, to);
     response
 }

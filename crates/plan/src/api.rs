@@ -3,6 +3,7 @@
 use crate::access::{Access, Authenticate};
 use crate::edge::HeaderPolicy;
 use portcullis_contract::Contract;
+use portcullis_contract::graphql::GraphQl;
 use portcullis_core::finding::Span;
 use std::sync::Arc;
 
@@ -50,6 +51,42 @@ pub struct Bodies {
     pub max_ratio: u32,
     /// Where files wait until they are judged.
     pub spool: Arc<std::path::Path>,
+    /// Who scans them.
+    pub scan: Option<Scan>,
+}
+
+/// A scanner of files (contract.md § 13.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Where it listens.
+    pub address: ScanAddress,
+    /// Bytes that it must take at once: as many as the largest body, at most 100 MiB.
+    pub sample_bytes: u64,
+    /// Operations whose files pass when it is away, by id; `*` is all of them (loosening `unscanned`).
+    pub unscanned: Box<[Box<str>]>,
+}
+
+/// Where a scanner listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScanAddress {
+    /// Host (without brackets) and port.
+    Tcp {
+        /// Name or address.
+        host: Box<str>,
+        /// Port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(Arc<std::path::Path>),
+}
+
+impl std::fmt::Display for ScanAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `x-portcullis: principal`: which claims name the caller. JSON pointers.
@@ -105,6 +142,8 @@ pub struct Operation {
     pub arrival_s: u32,
     /// Violations are reported and let through (loosening `report`).
     pub report_only: bool,
+    /// Its bodies are requests of GraphQL.
+    pub graphql: Option<Arc<GraphQl>>,
 }
 
 /// How an exchange runs.

@@ -48,6 +48,8 @@ pub struct Metrics {
     response_violations: Family<Ruled, Counter>,
     fields_dropped: Family<Dropped, Counter>,
     closed: Family<Operated, Counter>,
+    graphql_cost: Family<Operated, Counter>,
+    uploads_scanned: Family<Result_, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -295,6 +297,8 @@ impl Metrics {
             response_violations: Family::default(),
             fields_dropped: Family::default(),
             closed: Family::default(),
+            graphql_cost: Family::default(),
+            uploads_scanned: Family::default(),
             registry: Registry::default(),
         };
         registry.register("refusals", "Requests stopped, by gate and problem code", metrics.refusals.clone());
@@ -359,6 +363,8 @@ impl Metrics {
             "Requests for operations that are closed",
             metrics.closed.clone(),
         );
+        registry.register("graphql_cost", "Cost of requests of GraphQL", metrics.graphql_cost.clone());
+        registry.register("uploads_scanned", "Files, by what the scanner said", metrics.uploads_scanned.clone());
         metrics.registry = registry;
         Arc::new(metrics)
     }
@@ -411,6 +417,17 @@ impl Metrics {
     pub fn fields_dropped(&self, api: &str, operation: &str, direction: &'static str, count: u32) {
         let (api, operation) = (api.to_owned(), operation.to_owned());
         self.fields_dropped.get_or_create(&Dropped { api, operation, direction }).inc_by(u64::from(count));
+    }
+
+    /// A file was to be scanned: `clean`, `found`, `unavailable`, `unscanned`.
+    pub fn upload_scanned(&self, result: &'static str) {
+        self.uploads_scanned.get_or_create(&Result_ { result }).inc();
+    }
+
+    /// What a request of GraphQL costs.
+    pub fn graphql_cost(&self, api: &str, operation: &str, cost: u64) {
+        let labels = Operated { api: api.to_owned(), operation: operation.to_owned() };
+        self.graphql_cost.get_or_create(&labels).inc_by(cost);
     }
 
     /// Somebody asked for an operation that is closed.

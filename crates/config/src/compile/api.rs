@@ -4,6 +4,7 @@ use super::access::Rules;
 use super::caller::{self, Callers};
 use super::desk::Desk;
 use super::document;
+use super::graphql;
 use super::headers;
 use super::limits::{Top, closer};
 use super::object;
@@ -30,6 +31,8 @@ pub(crate) struct Workshop<'w> {
     pub(crate) open: Option<&'w str>,
     /// Whether there is a file to put words into.
     pub(crate) file_mode: bool,
+    /// Policies for URLs that documents may name.
+    pub(crate) url_policies: Vec<Box<str>>,
 }
 
 /// Compiles an API; under `strict` its warnings are errors.
@@ -38,7 +41,7 @@ pub(crate) fn api(
     shop: &mut Workshop<'_>,
     name: &At<String>,
     api: &At<Words>,
-) -> Option<Api> {
+) -> Option<Vec<Api>> {
     let mark = desk.findings.len();
     if name.value == super::administration::NAME {
         let message = format!("`{}` is the admin API's name", name.value);
@@ -64,7 +67,7 @@ pub(crate) fn own(
     let open = shop.open.take();
     let made = compile(desk, shop, name, api, Some(document));
     shop.open = open;
-    made
+    made?.pop()
 }
 
 fn compile(
@@ -73,7 +76,7 @@ fn compile(
     name: &At<String>,
     api: &At<Words>,
     own: Option<&str>,
-) -> Option<Api> {
+) -> Option<Vec<Api>> {
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) || name.is_empty() {
         let message = format!("`{}` is no name for an API", name.value);
         desk.error("name-invalid", name.at, message, "a name has letters, digits, `-` and `_`");
@@ -85,8 +88,15 @@ fn compile(
     let hosts = headers::hosts(desk, api);
     edge(desk, shop, api);
     let mut terms = document::terms(desk, name, api);
+    terms.url_policies.clone_from(&shop.url_policies);
+    terms.never_leak = api.response.never_leak.iter().map(|name| name.value.clone()).collect();
+    let planned = api.graphql.as_ref().map(|words| graphql::plan(desk, name, words, &terms.request));
     let document = match (own, &api.spec, &api.grpc) {
         (Some(text), ..) => super::administration::load_own(desk, text),
+        (None, None, None) if api.graphql.is_some() => {
+            let words = api.graphql.as_ref()?;
+            graphql::document(desk, name, words, api, None, shop.documents)
+        }
         (None, Some(spec), None) => {
             let path = desk.files.path(spec);
             document::gather(desk, &path, spec.at, api.overlay.as_ref(), shop.documents)
@@ -106,8 +116,36 @@ fn compile(
     let authenticate =
         caller::authenticate(desk, &mut shop.callers, &api.authenticate, key_header.as_deref());
     let (document, mut contract) = (document?, compiled?);
+    // Beside a document of OpenAPI: a contract of its own, so that neither is edited.
+    let mut beside = None;
+    if let (Some(words), Some(_)) = (&api.graphql, &api.spec) {
+        let own = graphql::document(desk, name, words, api, key_header.as_deref(), shop.documents)?;
+        let terms = portcullis_contract::Terms { base_path: Some(String::new()), ..terms.clone() };
+        let made = document::contract(desk, &own, &terms)?;
+        let path = graphql::path(words);
+        let base = contract.base_path();
+        let taken = contract.operations().iter().find(|operation| {
+            *operation.id == *graphql::OPERATION || path.strip_prefix(base) == Some(&*operation.template)
+        });
+        if let Some(operation) = taken {
+            let message = format!("`{}` of the document has the path or the name of `graphql`", operation.id);
+            desk.error(
+                "graphql-path-taken",
+                operation.at,
+                message,
+                "give `graphql` another `path`, or take it out",
+            );
+        }
+        beside = Some(made);
+    }
     let principal = object::principal(&document);
-    let mut rules = Rules::new(desk, name, api, contract.schemes(), shop.open);
+    let schemes: Vec<_> = contract
+        .schemes()
+        .iter()
+        .chain(beside.iter().flat_map(portcullis_contract::Contract::schemes))
+        .cloned()
+        .collect();
+    let mut rules = Rules::new(desk, name, api, &schemes, shop.open);
     let layers = closer(desk, &api.limits.own());
     let tags = api.limits.tags.iter().map(|(tag, words)| (tag.value.clone(), closer(desk, words))).collect();
     let shared = Shared {
@@ -141,6 +179,14 @@ fn compile(
             shop.edge.secrets.add_integer_segment(index);
         }
     }
+    let mut operations_beside = Vec::new();
+    let mut failed_beside = Vec::new();
+    for declared in beside.iter().flat_map(portcullis_contract::Contract::operations) {
+        let made =
+            operation::operation(desk, &mut rules, &mut shop.top, &shared, declared, &mut failed_beside);
+        operations_beside.push(made);
+        ids.push(declared.id.to_string());
+    }
     if !failed.is_empty() {
         // Closing is the contract's to do: it then answers as if they were not declared.
         terms.closed.append(&mut failed);
@@ -163,15 +209,28 @@ fn compile(
         Some(Credentials::Strip) => false,
         None => identity.is_none(),
     };
-    let operations: Option<Vec<_>> = operations.into_iter().collect();
+    let mut operations: Vec<_> = operations.into_iter().collect::<Option<_>>()?;
+    let mut operations_beside: Vec<_> = operations_beside.into_iter().collect::<Option<_>>()?;
+    if let Some(planned) = planned {
+        let (plan, max_bytes) = planned?;
+        let own = if beside.is_some() { &mut operations_beside } else { &mut operations };
+        for operation in own {
+            operation.graphql = Some(Arc::clone(&plan));
+            operation.max_bytes = max_bytes;
+            if operation.report_only {
+                let message = "GraphQL is not reported but refused: `mode: report` does not hold for it";
+                desk.error("loosening-idle", name.at, message, "remove `request.mode` of `graphql`");
+            }
+        }
+    }
     // Without an upstream the index is of none: nothing is ever forwarded.
     let index = upstream.as_ref().map_or(usize::MAX, |_| shop.upstreams.len());
     shop.upstreams.extend(upstream);
-    Some(Api {
+    let made = Api {
         name: Arc::from(name.as_str()),
         contract,
         bodies: document::bodies(desk, api),
-        operations: operations?,
+        operations,
         tenant: tenant(desk, api),
         upstream: index,
         upstream_base: base.into(),
@@ -181,7 +240,23 @@ fn compile(
         pass_credentials,
         identity,
         at: name.at,
-    })
+    };
+    let beside = beside.filter(|_| failed_beside.is_empty()).map(|contract| Api {
+        name: Arc::clone(&made.name),
+        contract,
+        operations: operations_beside,
+        bodies: made.bodies.clone(),
+        tenant: made.tenant.clone(),
+        upstream: made.upstream,
+        upstream_base: made.upstream_base.clone(),
+        authenticate: made.authenticate.clone(),
+        headers: made.headers.clone(),
+        principal: made.principal.clone(),
+        pass_credentials: made.pass_credentials,
+        identity: made.identity.clone(),
+        at: made.at,
+    });
+    Some(std::iter::once(made).chain(beside).collect())
 }
 
 fn tenant(desk: &mut Desk<'_>, api: &Words) -> Option<Arc<str>> {

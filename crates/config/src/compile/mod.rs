@@ -7,11 +7,14 @@ mod api;
 mod caller;
 pub(crate) mod desk;
 mod document;
+mod egress;
+mod graphql;
 mod headers;
 mod limits;
 mod listen;
 pub(crate) mod object;
 mod operation;
+mod uploads;
 mod upstream;
 mod url;
 
@@ -47,15 +50,18 @@ pub(crate) fn plan(
         arrival_s: u32::try_from(bounds.body.as_secs()).unwrap_or(u32::MAX),
         open,
         file_mode,
+        url_policies: Vec::new(),
     };
     let keys = caller::key_rules(desk, document);
+    let egress = egress::egress(desk, &document.egress);
+    shop.url_policies = egress.names();
     if document.apis.is_empty() {
         let help = "add  apis: { shop: { spec: openapi/shop.yaml, upstream: http://127.0.0.1:3000 } }";
         desk.error("apis-missing", Default::default(), "the configuration names no API", help);
     }
     let mut apis: Vec<Api> = Vec::new();
     for (name, words) in document.apis.iter() {
-        apis.extend(api::api(desk, &mut shop, name, words));
+        apis.extend(api::api(desk, &mut shop, name, words).into_iter().flatten());
     }
     unused(desk, &shop.top);
     let hosts = hosts(desk, &apis);
@@ -83,6 +89,7 @@ pub(crate) fn plan(
         hosts,
         administration: administration.into_iter().collect(),
         audit,
+        egress,
         issuers: shop.callers.issuers,
         introspections: shop.callers.introspections,
         upstreams: shop.upstreams,
@@ -116,7 +123,9 @@ fn hosts(desk: &mut Desk<'_>, apis: &[Api]) -> HostTable {
         let names: Vec<Option<&str>> =
             if api.headers.hosts.is_empty() { vec![None] } else { names.collect() };
         for host in names {
-            if let Some((_, _, other)) = taken.iter().find(|(h, b, _)| *h == host && *b == base) {
+            if let Some((_, _, other)) =
+                taken.iter().find(|(h, b, n)| *h == host && *b == base && **n != *api.name)
+            {
                 let path = if base.is_empty() { "/" } else { base };
                 let place = host.map_or(format!("`{path}`"), |host| format!("`{host}` under `{path}`"));
                 let message = format!("`{}` and `{other}` both answer at {place}", api.name);

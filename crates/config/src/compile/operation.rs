@@ -116,6 +116,7 @@ fn policy(
         upload_bytes,
         arrival_s: shared.arrival_s,
         report_only,
+        graphql: None,
     })
 }
 

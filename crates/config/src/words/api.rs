@@ -1,6 +1,7 @@
 //! One API: its document, its upstream, and what is asked of its callers.
 
 use super::caller::{Anonymous, Authenticate, Require};
+use super::graphql::GraphQl;
 use super::limits::{ApiLimits, Closer};
 use super::uploads::Uploads;
 use super::upstream::Upstream;
@@ -17,6 +18,8 @@ pub struct Api {
     pub spec: Option<At<String>>,
     /// In place of `spec`: a gRPC service.
     pub grpc: Option<At<Grpc>>,
+    /// A GraphQL end point, beside `spec` or in place of it.
+    pub graphql: Option<At<GraphQl>>,
     /// A file that adds `x-portcullis` to a document that cannot be edited.
     pub overlay: Option<At<String>>,
     /// In place of the path of the document's `servers`.
@@ -305,6 +308,9 @@ pub struct Response {
     pub unknown: At<Undeclared>,
     /// Bytes of an answer that is read (10MiB).
     pub max_bytes: Option<At<Size>>,
+    /// Further names of fields that no answer shows unless the document declares them; any case and spelling.
+    #[schemars(extend("examples" = [["national_id"]]))]
+    pub never_leak: Vec<At<String>>,
     /// Who is told what is wrong with a request.
     pub errors: At<Errors>,
     /// Status of a request whose body breaks the contract: 400 or 422 (400).
@@ -466,6 +472,12 @@ pub enum Rule {
     VerbatimBody,
     /// An object id in the path needs no object rule.
     ObjectWithoutRule,
+    /// Files pass when the scanner is away, with a critical event for each.
+    Unscanned,
+    /// PDF files may hold scripts, launches and embedded files.
+    ActivePdf,
+    /// CSV files may hold cells that a spreadsheet computes.
+    CsvFormulas,
 }
 
 impl Rule {
@@ -484,6 +496,9 @@ impl Rule {
             Self::BidiControls => "bidi_controls",
             Self::VerbatimBody => "verbatim_body",
             Self::ObjectWithoutRule => "object_without_rule",
+            Self::Unscanned => "unscanned",
+            Self::ActivePdf => "active_pdf",
+            Self::CsvFormulas => "csv_formulas",
         }
     }
 }

@@ -5,6 +5,8 @@ pub mod api;
 pub(crate) mod at;
 pub mod caller;
 pub mod detect;
+pub mod egress;
+pub mod graphql;
 pub mod limits;
 pub mod listen;
 pub mod observe;
@@ -45,6 +47,8 @@ pub struct Document {
     pub revocation: caller::Revocation,
     /// How much may come, from whom, how fast.
     pub limits: limits::Limits,
+    /// Where URLs that come in requests may lead.
+    pub egress: At<egress::Egress>,
     /// Proxies that may say who the client is. Empty: the peer of the socket is the client.
     pub trusted_proxies: Vec<At<Network>>,
     /// The one header that is read from a trusted proxy.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// A document: operations and fragments, in the order written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Document<'t> {
+pub(super) struct Document<'t> {
     pub(super) operations: Vec<Operation<'t>>,
     pub(super) fragments: Vec<Fragment<'t>>,
 }

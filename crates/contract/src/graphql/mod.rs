@@ -218,6 +218,19 @@ impl GraphQl {
         Ok(())
     }
 
+    /// How many selections measuring looks at for the first operation of a document: the law is that it is never more
+    /// than the document has. Nothing where there is nothing to measure.
+    pub fn steps(&self, query: &str) -> Option<u64> {
+        let tokens = lexer::lex(query, &self.limits).ok()?;
+        let document = parse::document(&tokens).ok()?;
+        measure::structure(&document, &self.limits).ok()?;
+        let variables = document.operations.first().map_or(&[][..], |operation| &operation.variables);
+        let given = Given { variables, values: None };
+        measure::operation(&document, 0, &given, self.schema.as_ref(), &self.limits)
+            .ok()
+            .map(|weight| weight.steps)
+    }
+
     /// Walks an answer and writes it anew.
     ///
     /// # Errors

@@ -16,7 +16,10 @@ type Query {
   bonus: Int @portcullis(authorize: {scopes: [["hr"]], on_denied: null})
   dear: Int @portcullis(cost: 70)
   any(of: Any): Any
+  label: Label
 }
+interface Named { text: String @portcullis(authorize: {scopes: [["labels"]]}) }
+type Label implements Named { text: String colour: String }
 type Mutation { login(name: String!, password: String!): Boolean create(order: NewOrder!): Order }
 type Subscription { ticks: Int }
 type User { id: ID! name: String! orders(first: Int): [Order!]! secret: Secret }
@@ -371,12 +374,15 @@ fn a_guarded_field_is_guarded_on_every_way_to_it() {
         "{ animals { a: name } }",
         "{ animals { ... on Animal { name } } }",
         "{ animals { ... on Dog { name } } }",
+        // Declared on the interface, asked of what implements it (GHSA-mx7m-j9xf-62hw).
+        "{ label { text } }",
+        "{ label { ... on Named { text } } }",
         "{ animals { ... { ... on Dog { x: name } } } }",
         "{ search(text: \"a\") { ... on User { secret { __typename } } } }",
     ] {
         let denied = judge(&shop(), &body(query, "{}"), &[]).unwrap_err();
         assert_eq!(denied, forbidden("field-denied"), "{query}");
-        let all = ["hr", "secrets", "dogs"];
+        let all = ["hr", "secrets", "dogs", "labels"];
         assert!(judge(&shop(), &body(query, "{}"), &all).is_ok(), "{query}");
     }
     // Any of the outer lists, all of the inner.

@@ -8,7 +8,7 @@ use super::route::Matched;
 use crate::passage::Passage;
 use crate::services::Services;
 use crate::wire::upgrade::{Accepted, Answer as Handshake};
-use crate::wire::upstream::{How, SendBody, UpstreamBody, UpstreamError};
+use crate::wire::upstream::{How, PerServer, SendBody, UpstreamBody, UpstreamError};
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use portcullis_core::head::{Head, TraceParent};
 use portcullis_core::problem::Code;
@@ -17,6 +17,7 @@ use portcullis_core::verdict::{Answer, Fault, Refusal, Stop};
 use portcullis_limits::Permit as UnderWay;
 use portcullis_plan::access::Kinds;
 use portcullis_plan::api::Exchange;
+use std::sync::Arc;
 
 /// Evidence: the upstream has answered an authorized request.
 #[must_use]
@@ -24,6 +25,8 @@ pub struct Reply {
     pub(super) answer: Answered,
     pub(super) head: Head,
     pub(super) under_way: Option<UnderWay>,
+    /// What an answer of GraphQL is walked with.
+    pub(super) graphql: Option<super::graphql::Answer>,
 }
 
 /// What the upstream answered.
@@ -39,7 +42,7 @@ pub(super) enum Answered {
 pub async fn send(
     permit: ObjectPermit,
     head: Head,
-    input: Input<'_>,
+    mut input: Input<'_>,
     caller: &Identified<'_>,
     matched: &Matched<'_>,
     passage: &Passage,
@@ -61,11 +64,12 @@ pub async fn send(
     let target = input.target(&api.upstream_base);
     let trace = span(&head, services);
     passage.seen().trace = Some(trace.trace_id.to_be_bytes());
-    let identity = sign_identity(&head, caller, matched, passage, services, &target)?;
+    let (identity, per_server) = sign_identity(&head, caller, matched, passage, services, &target)?;
     let cookie = input.cookie();
     let declared = input.headers();
     let credential = credential_header(caller, matched);
     let policy = matched.policy();
+    let graphql = input.take_answer();
     let (content_type, carry, upgrade) = input.into_body();
     let host =
         api.headers.preserve_host.then(|| HeaderValue::try_from(head.authority().to_string()).ok()).flatten();
@@ -105,6 +109,9 @@ pub async fn send(
     *request.method_mut() = head.method().to_http();
     *request.uri_mut() = Uri::try_from(target).map_err(|_| Fault::new(Code::Internal, "target-not-a-uri"))?;
     *request.headers_mut() = admitted.headers;
+    if let Some(per_server) = per_server {
+        request.extensions_mut().insert(per_server);
+    }
     for (name, value) in declared {
         // Only what was admitted as the client's own: a reserved name or a field of ours does not become his by being
         // declared.
@@ -144,7 +151,7 @@ pub async fn send(
     match sent {
         Ok(answer) => {
             passage.note(Gate::Forward, "the upstream answered", Some(api.at));
-            Ok(Reply { answer, head, under_way: permit.into_under_way() })
+            Ok(Reply { answer, head, under_way: permit.into_under_way(), graphql })
         }
         Err(error) => {
             passage.note(Gate::Forward, error.name(), Some(api.at));
@@ -191,29 +198,29 @@ fn sign_identity(
     passage: &Passage,
     services: &Services,
     target: &str,
-) -> Result<Option<HeaderValue>, Stop> {
-    let Some(identity) = &matched.api().identity else { return Ok(None) };
+) -> Result<(Option<HeaderValue>, Option<PerServer>), Stop> {
+    let Some(identity) = &matched.api().identity else { return Ok((None, None)) };
     let Some(signer) = &services.shared.signer else {
         return Err(Fault::new(Code::Internal, "identity-signer-missing").into());
     };
     let Some(upstream) = passage.plan.upstream(matched.api().upstream) else {
         return Err(Fault::new(Code::Internal, "upstream-missing-in-plan").into());
     };
-    let authority = match matched.api().headers.preserve_host {
-        true => head.authority().to_string(),
-        false => upstream
-            .plan()
-            .servers
-            .first()
-            .map(portcullis_plan::upstream::Server::authority)
-            .unwrap_or_default(),
+    let servers = &upstream.plan().servers;
+    let authority = match (matched.api().headers.preserve_host, servers.as_slice()) {
+        (true, _) => Some(head.authority().to_string()),
+        (false, [only]) => Some(only.authority()),
+        // Which of several is known when one is chosen, and again when another one is tried.
+        (false, _) => None,
     };
-    let bound = headers::binding(head.method().text(), &authority, target);
-    let mut request = [0; 32];
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bound);
-    for (to, from) in request.iter_mut().zip(digest.as_ref()) {
-        *to = *from;
-    }
+    let bind = {
+        let (method, target) = (head.method().text(), target.to_owned());
+        move |authority: &str| -> [u8; 32] {
+            let bound = headers::binding(method, authority, &target);
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bound);
+            digest.as_ref().first_chunk().copied().unwrap_or_default()
+        }
+    };
     let claims = headers::Claims {
         issuer: &services.shared.deployment,
         audience: &identity.audience,
@@ -224,12 +231,21 @@ fn sign_identity(
         operation: &matched.operation().id,
         objects: &[],
         revision: None,
-        request,
+        request: authority.as_deref().map_or([0; 32], &bind),
     };
     let json = claims.to_json().ok_or_else(|| Fault::new(Code::Internal, "identity-too-large"))?;
-    let token =
-        signer.sign(&json, passage.now).map_err(|_| Fault::new(Code::Internal, "identity-not-signed"))?;
-    Ok(HeaderValue::try_from(token).ok())
+    if authority.is_some() {
+        let token =
+            signer.sign(&json, passage.now).map_err(|_| Fault::new(Code::Internal, "identity-not-signed"))?;
+        return Ok((HeaderValue::try_from(token).ok(), None));
+    }
+    let (shared, now) = (services.shared.clone(), passage.now);
+    let per_server = move |authority: &str| {
+        let json = headers::rebound(&json, bind(authority))?;
+        let token = shared.signer.as_ref()?.sign(&json, now).ok()?;
+        Some((headers::IDENTITY, HeaderValue::try_from(token).ok()?))
+    };
+    Ok((None, Some(PerServer(Arc::new(per_server)))))
 }
 
 /// The header whose verified credential goes on. Keys that Portcullis issued, proofs and signatures never do.

@@ -12,12 +12,14 @@ mod receive;
 mod refusal;
 mod texts;
 mod upload;
+mod urls;
 
 pub use input::Input;
 pub(super) use input::{Carry, Judged};
 
 use super::authorize::OperationPermit;
 use super::cors;
+use super::graphql;
 use super::identify::{Identified, Provisional, unread};
 use super::route::Matched;
 use crate::passage::Passage;
@@ -62,8 +64,7 @@ pub async fn read<'p>(
     let parameters = operation
         .parameters(head, matched.segments())
         .map_err(|violations| violated(&violations, passage))?;
-    // URLs among parameters join here.
-    let duties: Vec<Duty> = Vec::new();
+    let duties: Vec<Duty> = operation.parameter_urls(&parameters);
     if !accept::leaves_any(head.accept(), operation) {
         return Err(refuse(passage, Code::NotAcceptable, "accept"));
     }
@@ -79,7 +80,8 @@ pub async fn read<'p>(
         let contents = Undischarged::new(contents, duties).discharge(matched, passage, services).await?;
         return Ok((Input::mint(operation, contents), caller));
     }
-    let (media, judged, caller) = take_body(caller, head, body, operation, matched, passage, services).await?;
+    let (media, judged, caller) =
+        take_body(caller, head, body, operation, matched, passage, services).await?;
     passage.note(Gate::Intake, "keeps the contract", Some(operation.at));
     let contents = judged.join(duties).map(|body| Contents { parameters, media, body });
     let contents = contents.discharge(matched, passage, services).await?;
@@ -151,7 +153,7 @@ async fn take_body<'p>(
             let receiving = receiving(caller, body);
             let (judged, caller) =
                 multipart::read(receiving, &media, plan, matched, passage, services).await?;
-            return Ok((None, Undischarged::new(judged, Vec::new()), caller));
+            return Ok((None, judged, caller));
         }
         (BodyPlan::Upload(rules), _) => {
             let receiving = receiving(caller, body);
@@ -172,6 +174,10 @@ async fn take_body<'p>(
             true => Err(refuse(passage, Code::BodyMissing, "body-required")),
             false => Ok((None, Undischarged::new(Judged::Nothing, Vec::new()), caller)),
         };
+    }
+    if let Some(plan) = &matched.policy().graphql {
+        let request = graphql::judge(plan, bytes, head, &caller, matched, passage, services)?;
+        return Ok((canonical, Undischarged::new(Judged::GraphQl(Box::new(request)), Vec::new()), caller));
     }
     if let BodyPlan::Opaque = plan {
         passage.note(Gate::Intake, "opaque body, sizes only", Some(content.at));

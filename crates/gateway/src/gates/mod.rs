@@ -6,6 +6,7 @@ pub mod canonical;
 pub mod cors;
 pub mod flood;
 pub mod forward;
+mod graphql;
 pub mod headers;
 pub mod identify;
 pub mod intake;

@@ -10,7 +10,7 @@ use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
 use portcullis_core::verdict::{Fault, Stop};
 use portcullis_limits::policy::ConsumerPlan;
-use portcullis_limits::{Ask, Permit};
+use portcullis_limits::{Ask, Bucket, Permit};
 use smallvec::SmallVec;
 
 /// Evidence: this request has been paid for. While it lives, the request counts as under way.
@@ -33,34 +33,73 @@ pub fn spend(
     passage: &Passage,
     services: &Services,
 ) -> Result<Receipt, Stop> {
+    let cost = matched.policy().limits.cost;
+    let asks = asks(caller, matched, passage, services, |_| cost);
+    let verdict = services.shared.limits.decide(services.limit_time(), &asks);
+    settle(&verdict, &asks, passage, Gate::Quota)?;
+    let under_way = enter(matched, services)?;
+    Ok(Receipt { under_way })
+}
+
+/// Charges what only the body has told: further requests of a batch, and units of cost. A limit that stands in the
+/// configuration counts units; those that nobody wrote count requests.
+pub(super) fn charge(
+    requests: u64,
+    units: u64,
+    caller: &Caller,
+    matched: &Matched<'_>,
+    passage: &Passage,
+    services: &Services,
+) -> Result<(), Stop> {
+    let small = |cost: u64| u32::try_from(cost).unwrap_or(u32::MAX);
+    let mut asks = asks(caller, matched, passage, services, |bucket| {
+        small(requests.saturating_add(if bucket.at.is_some() { units } else { 0 }))
+    });
+    asks.retain(|ask| ask.cost > 0);
+    if asks.is_empty() {
+        return Ok(());
+    }
+    let verdict = services.shared.limits.decide(services.limit_time(), &asks);
+    // The later decision of a limit is the one that the client is told.
+    let said =
+        |name: &portcullis_limits::Decision| verdict.decisions().iter().any(|new| new.name == name.name);
+    passage.seen().decisions.retain(|decision| !said(decision));
+    settle(&verdict, &asks, passage, Gate::Quota)
+}
+
+/// Every layer that applies.
+fn asks<'a>(
+    caller: &Caller,
+    matched: &'a Matched<'_>,
+    passage: &'a Passage,
+    services: &Services,
+    cost: impl Fn(&Bucket) -> u32,
+) -> SmallVec<[Ask<'a>; 4]> {
     let quota = &matched.policy().limits;
     let plan = consumer_plan(caller, passage);
     let name = Name::of(caller, matched);
-    let mut asks: SmallVec<[Ask<'_>; 4]> = SmallVec::new();
+    let mut asks: SmallVec<[Ask<'a>; 4]> = SmallVec::new();
     let limits = &services.shared.limits;
     if let (Some(bucket), Some(client)) = (quota.key_for(plan), name.client) {
         let (issuer, id) = client;
         let key = limits.key(bucket, &[issuer.as_bytes(), id.as_bytes()]);
-        asks.push(Ask { bucket, key, cost: quota.cost });
+        asks.push(Ask { bucket, key, cost: cost(bucket) });
     }
     if let (Some(bucket), Some((issuer, subject))) = (quota.user_for(plan), name.user) {
         asks.push(Ask {
             bucket,
             key: limits.key(bucket, &[issuer.as_bytes(), subject.as_bytes()]),
-            cost: quota.cost,
+            cost: cost(bucket),
         });
     }
     if let Some(bucket) = quota.endpoint.as_deref() {
         let key = limits.key(bucket, &[name.whoever.as_slice()]);
-        asks.push(Ask { bucket, key, cost: quota.cost });
+        asks.push(Ask { bucket, key, cost: cost(bucket) });
     }
     if let (Some(bucket), Some(tenant)) = (quota.tenant_for(plan), name.tenant) {
-        asks.push(Ask { bucket, key: limits.key(bucket, &[tenant.as_bytes()]), cost: quota.cost });
+        asks.push(Ask { bucket, key: limits.key(bucket, &[tenant.as_bytes()]), cost: cost(bucket) });
     }
-    let verdict = limits.decide(services.limit_time(), &asks);
-    settle(&verdict, &asks, passage, Gate::Quota)?;
-    let under_way = enter(matched, services)?;
-    Ok(Receipt { under_way })
+    asks
 }
 
 /// The plan that is registered with an API key (attribute `plan`).

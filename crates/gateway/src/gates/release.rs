@@ -1,25 +1,29 @@
 //! The answer, judged before it leaves: declared status, declared media type, declared fields (contract.md § 15,
 //! wire.md § 12).
 
+mod stream;
+mod whole;
+
 use super::cors;
 use super::forward::{Answered, Reply};
 use super::identify::{Ended, Identified, Vigil};
 use super::release_headers::{self, Proof, Release};
 use super::route::Matched;
+use crate::events::{self, Event};
 use crate::passage::Passage;
 use crate::respond;
 use crate::services::Services;
 use crate::wire::upgrade::{Accepted, TunnelLimits};
-use crate::wire::upstream::{CollectError, UpstreamBody};
+use crate::wire::upstream::UpstreamBody;
 use crate::wire::{Cut, OutBody};
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use portcullis_contract::body::{Family, MediaType};
 use portcullis_contract::json;
 use portcullis_contract::model::{Response as Declared, ResponseContent};
-use portcullis_contract::response::Scrubber;
+use portcullis_contract::response::{Framing, Scrubber, Streamer, Strictness};
 use portcullis_core::head::{Head, Method};
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
@@ -28,6 +32,9 @@ use portcullis_plan::access::Kinds;
 use portcullis_plan::api::{Exchange, ResponseMode};
 use std::pin::Pin;
 use std::sync::OnceLock;
+use whole::Unread;
+
+pub use stream::{Ledger, Streamed};
 
 /// An answer that may leave.
 #[must_use]
@@ -52,7 +59,7 @@ pub async fn filter(
     passage: &Passage,
     services: &Services,
 ) -> Result<Released, Stop> {
-    let Reply { answer: answered, head, under_way } = reply;
+    let Reply { answer: answered, head, under_way, graphql } = reply;
     let policy = matched.policy();
     let response = match answered {
         Answered::Response(response) => response,
@@ -75,6 +82,15 @@ pub async fn filter(
         let held = Held::new(under_way, watch(caller, &policy.exchange, passage, services));
         return Ok(answer(parts.status, headers, held.body(OutBody::Upstream(body))));
     }
+    if let Some(walk) = graphql {
+        let limit = policy.response.max_bytes;
+        let bytes = graphql_body(status, &parts.headers, body, limit, passage).await?;
+        let out = walk.release(&bytes, passage).map_err(|reason| violation(passage, reason))?;
+        let media = passage.read().graphql.as_ref().map(|seen| seen.media.clone());
+        let headers = headers(&parts.headers, &[], true, media, &head, caller, matched, passage)?;
+        passage.note(Gate::Release, "selected fields only", Some(matched.operation().at));
+        return Ok(answer(parts.status, headers, OutBody::from(out)));
+    }
     let declared = match matched.operation().response(status) {
         Some(declared) => Some(declared),
         None if status == 304 && matched.operation().response(200).is_some() => None,
@@ -91,6 +107,9 @@ pub async fn filter(
         None => (OutBody::Upstream(body), parts.headers.get(CONTENT_TYPE).cloned(), false),
         Some(declared) => judge(status, &parts.headers, body, declared, matched, passage).await?,
     };
+    if passage.read().dropped_fields > 0 {
+        events::tell(Event::ResponseDropped, None, passage, services);
+    }
     let declared: Vec<HeaderName> = declared
         .map(|d| d.headers.iter().filter_map(|n| HeaderName::try_from(&**n).ok()).collect())
         .unwrap_or_default();
@@ -102,6 +121,29 @@ pub async fn filter(
     );
     let held = Held::new(under_way, watch(caller, &policy.exchange, passage, services));
     Ok(answer(parts.status, headers, held.body(out)))
+}
+
+/// The text of an answer of GraphQL. With 4xx too: a server may say so that it has not executed the request.
+async fn graphql_body(
+    status: u16,
+    headers: &HeaderMap,
+    body: UpstreamBody,
+    limit: u64,
+    passage: &Passage,
+) -> Result<Bytes, Stop> {
+    let media =
+        headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).and_then(|v| MediaType::parse(v).ok());
+    let json = media.is_some_and(|media| media.family() == Family::Json);
+    if !json || !(status == 200 || (400..500).contains(&status)) {
+        return match status {
+            400..500 => Err(upstream_refused(status, "graphql-refused", headers, passage)),
+            _ => Err(violation(passage, "graphql-no-answer")),
+        };
+    }
+    whole::collect(body, headers, limit).await.map_err(|unread| match unread {
+        Unread::Violation(reason) => violation(passage, reason),
+        Unread::Stop(stop) => stop,
+    })
 }
 
 /// How a body ends before its end: as a stream of events may, or cut, so that it does not look as if it were complete.
@@ -182,23 +224,51 @@ async fn judge(
         return undeclared(status, "media-type-undeclared", headers, passage);
     };
     let canonical = HeaderValue::try_from(media.essence()).ok();
+    let whole = async |body, limit| {
+        whole::collect(body, headers, limit).await.map_err(|unread| match unread {
+            Unread::Violation(reason) => violation(passage, reason),
+            Unread::Stop(stop) => stop,
+        })
+    };
+    if let Some(framing) = Framing::of(media.family()) {
+        if !matches!(whole::coding(headers), Ok(None)) {
+            // Its events could not be told apart before the coding's window is full.
+            return Err(violation(passage, "coded-stream"));
+        }
+        let strictness = match rule.mode {
+            ResponseMode::Enforce => Strictness::Enforce,
+            ResponseMode::Report => Strictness::Report,
+            ResponseMode::Filter | ResponseMode::Open => Strictness::Filter,
+        };
+        let streamer = Streamer::new(framing, content.schema.clone(), strictness, passage.plan.hash_key());
+        let (filtered, ledger) = stream::Filtered::new(body, streamer);
+        passage.seen().streamed = Some(ledger);
+        return Ok((OutBody::Stream(Box::pin(filtered)), canonical, true));
+    }
+    let error = (400..500).contains(&status);
     match (media.family(), &content.schema) {
         (Family::Json, Some(_)) => {
-            if headers.get(CONTENT_ENCODING).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity"))
-            {
-                return Err(violation(passage, "coded-although-identity-was-asked"));
-            }
-            let limit = usize::try_from(rule.max_bytes).unwrap_or(usize::MAX);
-            let bytes = body.collect(limit).await.map_err(|e| match e {
-                CollectError::TooLarge => violation(passage, "too-large"),
-                CollectError::Cut(cut) => Stop::from(Fault::new(Code::UpstreamError, cut.0)),
-            })?;
+            let bytes = whole(body, rule.max_bytes).await?;
             let out = filtered(status, bytes, content, headers, matched, passage)?;
             Ok((OutBody::from(out), canonical, true))
         }
+        // An error is searched whatever it is written in, and what cannot be read says too much.
+        (Family::Json | Family::Text, _) if error => {
+            let bytes = whole(body, rule.max_bytes.min(MOST_TEXT)).await?;
+            let clean = std::str::from_utf8(&bytes)
+                .is_ok_and(|text| scrubber().is_some_and(|s| s.search(text).is_none()));
+            if !clean {
+                return Err(upstream_refused(status, "internals-in-an-error", headers, passage));
+            }
+            Ok((OutBody::from(bytes), headers.get(CONTENT_TYPE).cloned(), true))
+        }
+        _ if error => Err(upstream_refused(status, "error-unreadable", headers, passage)),
         _ => Ok((OutBody::Upstream(body), headers.get(CONTENT_TYPE).cloned(), false)),
     }
 }
+
+/// Bytes of an error in plain text.
+const MOST_TEXT: u64 = 64 << 10;
 
 fn filtered(
     status: u16,
@@ -224,6 +294,10 @@ fn filtered(
         return Err(violation(passage, "schema"));
     }
     let kept = schema.keep(&tape);
+    if kept.violations > 0 {
+        // Counted; the body goes out with what is declared (`filter`) or as it is (`report`).
+        passage.seen().broke("schema");
+    }
     if kept.dropped > 0 {
         passage.seen().dropped_fields += kept.dropped;
         let names: Vec<&str> = kept.names.iter().map(|name| loggable(name)).collect();
@@ -233,9 +307,9 @@ fn filtered(
         return Ok(bytes);
     }
     match kept.keep {
+        _ if kept.nothing_left => Err(violation(passage, "nothing-declared-in-it")),
         // Nothing dropped, and strict JSON: it is written as it is.
-        None if kept.dropped == 0 => Ok(bytes),
-        None => Err(violation(passage, "nothing-declared-in-it")),
+        None => Ok(bytes),
         Some(keep) => {
             let mut out = Vec::with_capacity(bytes.len());
             json::write(&tape, Some(&keep), &mut out);
@@ -322,7 +396,9 @@ impl Held {
 
     fn body(self, body: OutBody) -> OutBody {
         match body {
-            OutBody::Upstream(body) if self.under_way.is_some() || self.watch.is_some() => {
+            body @ (OutBody::Upstream(_) | OutBody::Stream(_))
+                if self.under_way.is_some() || self.watch.is_some() =>
+            {
                 OutBody::Stream(Box::pin(HeldBody { body, held: self }))
             }
             body => body,
@@ -347,7 +423,7 @@ impl Watch {
 }
 
 struct HeldBody {
-    body: UpstreamBody,
+    body: OutBody,
     held: Held,
 }
 
@@ -425,6 +501,7 @@ fn undeclared(
 }
 
 fn violation(passage: &Passage, reason: &'static str) -> Stop {
+    passage.seen().broke(reason);
     passage.note(Gate::Release, reason, None);
     Fault::new(Code::ResponseViolation, reason).into()
 }

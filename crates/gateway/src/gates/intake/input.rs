@@ -1,5 +1,6 @@
 //! Evidence: values that were checked, and how they are written anew.
 
+use super::super::graphql;
 use super::duties::Discharged;
 use super::multipart::Form;
 use super::upload::CheckedFile;
@@ -39,6 +40,8 @@ pub(in crate::gates) enum Judged {
     Lines(Bytes),
     Form(FormBody),
     Text(Bytes),
+    /// A request of GraphQL, and the form of its answer.
+    GraphQl(Box<graphql::Request>),
     Multipart(Box<Form>),
     /// One file, and its type.
     File(CheckedFile),
@@ -50,6 +53,8 @@ pub(in crate::gates) enum Judged {
 pub(in crate::gates) struct Declared {
     pub(super) tape: Tape,
     pub(super) keep: Option<Keep>,
+    /// The bytes as they came (loosening `verbatim_body`).
+    pub(super) verbatim: Option<Bytes>,
 }
 
 impl Declared {
@@ -103,11 +108,20 @@ impl<'p> Input<'p> {
             .collect()
     }
 
+    /// What the answer is walked with, if the request is one of GraphQL.
+    pub(in crate::gates) fn take_answer(&mut self) -> Option<graphql::Answer> {
+        match &mut self.contents.body {
+            Judged::GraphQl(request) => request.answer.take(),
+            _ => None,
+        }
+    }
+
     /// Canonical media type, body, and the offer to upgrade.
     pub(in crate::gates) fn into_body(self) -> (Option<HeaderValue>, Carry, Option<Offer>) {
         let carry = match self.contents.body {
             Judged::Nothing => Carry::Nothing,
             Judged::Upgrade(upgrade) => return (None, Carry::Nothing, Some(upgrade)),
+            Judged::Json(Declared { verbatim: Some(bytes), .. }) => Carry::Buffered(bytes),
             Judged::Json(declared) => {
                 let mut out = Vec::with_capacity(512);
                 declared.write(&mut out);
@@ -115,6 +129,7 @@ impl<'p> Input<'p> {
             }
             Judged::Form(form) => Carry::Buffered(Bytes::copy_from_slice(form.text().as_bytes())),
             Judged::Text(text) | Judged::Lines(text) => Carry::Buffered(text),
+            Judged::GraphQl(request) => Carry::Buffered(request.body),
             Judged::Multipart(form) => {
                 return (HeaderValue::try_from(form.media).ok(), Carry::of(form.pieces), None);
             }
