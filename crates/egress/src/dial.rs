@@ -6,9 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::address::{OwnAddresses, Reach, judge};
+use crate::policy::{Place, UrlPolicy, UrlRule};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::TcpStream;
+use std::path::Path;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 /// Why a connection is opened. Written at the call site, never read from data.
@@ -28,6 +31,8 @@ pub enum Purpose {
     Acme,
     /// Traces and metrics to a collector.
     Otlp,
+    /// Files to a scanner.
+    Scanner,
 }
 
 /// Why a connection or a call failed.
@@ -75,6 +80,8 @@ const ADDRESSES: usize = 16;
 /// Addresses that are tried, and the head start of each.
 const ATTEMPTS: usize = 4;
 const STAGGER: Duration = Duration::from_millis(250);
+/// A stranger's name is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Names that are remembered.
 const NAMES: usize = 1024;
 
@@ -107,10 +114,55 @@ impl Door {
         let _ = purpose;
         tokio::time::timeout(limit, async {
             let addresses = self.resolve(host, port).await?;
+            // One denied address denies the name: a mixed answer is an attack or a mistake.
+            for address in &addresses {
+                judge(address.ip(), Reach::Named, &OwnAddresses::default())
+                    .map_err(|_| EgressError::Denied("address"))?;
+            }
             connect(&addresses).await
         })
         .await
         .map_err(|_| EgressError::Timeout)?
+    }
+
+    /// A connection to a Unix socket, within `limit`.
+    ///
+    /// # Errors
+    /// [`EgressError::Connect`], [`EgressError::Timeout`].
+    pub async fn dial_unix(
+        &self,
+        purpose: Purpose,
+        path: &Path,
+        limit: Duration,
+    ) -> Result<UnixStream, EgressError> {
+        let _ = purpose;
+        let dialled = tokio::time::timeout(limit, UnixStream::connect(path)).await;
+        dialled.map_err(|_| EgressError::Timeout)?.map_err(|_| EgressError::Connect)
+    }
+
+    /// Whether a URL that came as data may be handed on (egress.md § 5): by the policy, and by every address that its
+    /// name has now. Nothing is fetched. What a name resolves to is believed for 10 s.
+    ///
+    /// # Errors
+    /// The first rule that it breaks. [`UrlRule::Address`] says nothing about which address, or whether there is one.
+    pub async fn judge_url(&self, policy: &UrlPolicy, own: &OwnAddresses, url: &str) -> Result<(), UrlRule> {
+        let target = policy.check(url)?;
+        let foreign = |ip| judge(ip, Reach::Foreign, own).map(drop).map_err(|_| UrlRule::Address);
+        match target.place {
+            Place::Address(ip) => foreign(ip),
+            Place::Name(_) if !policy.resolve => Ok(()),
+            Place::Name(name) => {
+                // With its last dot: no search list makes another name of it.
+                let absolute = format!("{name}.");
+                let lookup = self.resolve_most(&absolute, target.port, ADDRESSES + 1);
+                let found = tokio::time::timeout(PATIENCE, lookup).await;
+                let addresses = found.ok().and_then(Result::ok).ok_or(UrlRule::Address)?;
+                if addresses.len() > ADDRESSES {
+                    return Err(UrlRule::Address);
+                }
+                addresses.iter().try_for_each(|address| foreign(address.ip()))
+            }
+        }
     }
 
     /// The addresses of a name, families interleaved; an address is its own.
@@ -118,6 +170,10 @@ impl Door {
     /// # Errors
     /// [`EgressError::Dns`] when there is none.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, EgressError> {
+        self.resolve_most(host, port, ADDRESSES).await
+    }
+
+    async fn resolve_most(&self, host: &str, port: u16, most: usize) -> Result<Vec<SocketAddr>, EgressError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
@@ -137,7 +193,7 @@ impl Door {
         }
         #[expect(clippy::disallowed_methods, reason = "this is the one door out")]
         let found = tokio::net::lookup_host((host, port)).await.map_err(|_| EgressError::Dns)?;
-        let addresses = interleave(found.take(ADDRESSES));
+        let addresses = interleave(found.take(most));
         if addresses.is_empty() {
             return Err(EgressError::Dns);
         }
@@ -210,6 +266,44 @@ mod tests {
         drop(listener);
         let error = door.dial(Purpose::Upstream, "127.0.0.1", port, limit).await.unwrap_err();
         assert_eq!(error, EgressError::Connect);
+    }
+
+    #[tokio::test]
+    async fn no_configuration_leads_to_metadata_addresses() {
+        let door = Door::new();
+        for host in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "0.0.0.0",
+            "64:ff9b::a9fe:a9fe",
+        ] {
+            let dialled = door.dial(Purpose::Upstream, host, 80, Duration::from_secs(2)).await;
+            assert_eq!(dialled.unwrap_err(), EgressError::Denied("address"), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_that_came_as_data_reaches_the_public_only() {
+        let door = Door::new();
+        let policy = UrlPolicy { literal_ip: true, ..UrlPolicy::public() };
+        let own = OwnAddresses { opened: vec!["10.9.0.0/16".parse().unwrap()], ..OwnAddresses::default() };
+        for (url, verdict) in [
+            ("https://10.0.0.1/", Err(UrlRule::Address)),
+            ("https://10.9.0.1/", Ok(())),
+            ("https://[::1]/", Err(UrlRule::Address)),
+            ("https://[64:ff9b::a9fe:a9fe]/", Err(UrlRule::Address)),
+            ("https://169.254.169.254/", Err(UrlRule::Address)),
+            ("https://198.41.0.4/", Ok(())),
+            // Nobody has this name (RFC 6761 § 6.4), and nobody is told so.
+            ("https://nobody.invalid/", Err(UrlRule::Address)),
+            ("http://198.41.0.4/", Err(UrlRule::Scheme)),
+        ] {
+            assert_eq!(door.judge_url(&policy, &own, url).await, verdict, "{url}");
+        }
+        let names = UrlPolicy { resolve: false, ..UrlPolicy::public() };
+        assert_eq!(door.judge_url(&names, &own, "https://nobody.invalid/").await, Ok(()));
     }
 
     #[test]

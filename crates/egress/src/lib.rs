@@ -4,11 +4,15 @@
 //! **Invariant**: there is no switch that turns certificate verification off.
 //! **Invariant**: no environment variable (`HTTPS_PROXY`, `.netrc`, …) changes where a connection goes.
 
+mod address;
 mod dial;
 mod fetch;
 mod mail;
+mod policy;
 pub mod tls;
 
+pub use address::{AddressClass, OwnAddresses, Reach, interfaces, judge};
 pub use dial::{Door, EgressError, Purpose};
 pub use fetch::{Answered, FetchLimits, Fetched, Post};
 pub use mail::{Login, Mail, MailError, Relay, is_address};
+pub use policy::{HostPattern, Place, Target, UrlPolicy, UrlRule, is_public_name};

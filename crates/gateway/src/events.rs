@@ -23,16 +23,19 @@ pub(crate) enum Event {
     SecretInCookie,
     /// A deprecated key was used.
     DeprecatedKey,
+    /// An answer held what its document does not declare.
+    ResponseDropped,
 }
 
 impl Event {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::SignatureReplay,
         Self::DpopReplay,
         Self::RevokedToken,
         Self::SecretInUrl,
         Self::SecretInCookie,
         Self::DeprecatedKey,
+        Self::ResponseDropped,
     ];
 
     const fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Event {
             Self::SecretInUrl => "credential.in_url",
             Self::SecretInCookie => "credential.in_cookie",
             Self::DeprecatedKey => "key.deprecated_use",
+            Self::ResponseDropped => "response.dropped",
         }
     }
 
@@ -60,6 +64,9 @@ impl Event {
             }
             Self::SecretInCookie => "a secret of ours stood in a cookie; the request was refused",
             Self::DeprecatedKey => "a deprecated API key is in use",
+            Self::ResponseDropped => {
+                "an answer held fields that its document does not declare; the request's line in the log names them"
+            }
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What is in force: a plan and what was made for it, swapped as one.
 
 use crate::gates::identify::Cache;
+use crate::scan::Scanner;
 use crate::wire::ClientCert;
 use crate::wire::upstream::Upstream;
 use portcullis_contract::model::Operation;
 use portcullis_core::time::Now;
+use portcullis_egress::{HostPattern, OwnAddresses, UrlPolicy};
 use portcullis_jose::jwk::KeyPolicy;
 use portcullis_plan::Plan;
 use portcullis_plan::access::{Introspection, IntrospectionClient, Issuer, KeySource};
@@ -29,9 +31,56 @@ pub struct Live {
     pub introspectors: Vec<Arc<Introspector>>,
     /// Upstreams by the plan's index.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Scanners by the plan's API index.
+    pub scanners: Vec<Option<Arc<Scanner>>>,
     hash_key: [u64; 2],
+    urls: Urls,
     routes: Vec<Vec<RouteMark>>,
     mark: Arc<PlanMark>,
+}
+
+/// Policies for URLs of requests, as `egress` takes them.
+pub(crate) struct Urls {
+    policies: Vec<(Box<str>, UrlPolicy)>,
+    inferred: usize,
+    pub(crate) own: OwnAddresses,
+}
+
+impl Urls {
+    fn new(plan: &portcullis_plan::egress::Egress) -> Result<Self, String> {
+        let patterns = |texts: &[Box<str>]| {
+            let made = texts.iter().map(|text| {
+                HostPattern::parse(text).ok_or_else(|| format!("egress: `{text}` is no pattern of hosts"))
+            });
+            made.collect::<Result<Vec<_>, _>>()
+        };
+        let policies = plan.policies.iter().map(|policy| {
+            let made = UrlPolicy {
+                schemes: policy.schemes.clone(),
+                ports: policy.ports.clone(),
+                allow: patterns(&policy.allow)?,
+                deny: patterns(&policy.deny)?,
+                resolve: policy.resolve,
+                literal_ip: policy.literal_ip,
+            };
+            Ok((policy.name.clone(), made))
+        });
+        let own = OwnAddresses {
+            own: portcullis_egress::interfaces(),
+            deny: plan.deny.clone(),
+            opened: Vec::new(),
+        };
+        Ok(Self { policies: policies.collect::<Result<_, String>>()?, inferred: plan.inferred, own })
+    }
+
+    /// The policy of a marked place, or the one for all others.
+    pub(crate) fn policy(&self, name: Option<&str>) -> Option<&UrlPolicy> {
+        let found = match name {
+            Some(name) => self.policies.iter().find(|(known, _)| **known == *name),
+            None => self.policies.get(self.inferred),
+        };
+        found.map(|(_, policy)| policy)
+    }
 }
 
 /// How an operation is named in logs and metrics.
@@ -55,6 +104,8 @@ pub struct Fresh {
     pub introspectors: Vec<Arc<Introspector>>,
     /// Upstreams to probe.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Scanners to test.
+    pub scanners: Vec<Arc<Scanner>>,
 }
 
 impl Live {
@@ -116,11 +167,27 @@ impl Live {
             };
             upstreams.push(upstream);
         }
+        let mut scanners: Vec<Option<Arc<Scanner>>> = Vec::with_capacity(plan.apis.len());
+        for api in &plan.apis {
+            let Some(scan) = &api.bodies.scan else {
+                scanners.push(None);
+                continue;
+            };
+            let is = |one: &&Arc<Scanner>| one.plan() == scan;
+            let known = before.and_then(|b| b.scanners.iter().flatten().find(is));
+            let known = known.or_else(|| scanners.iter().flatten().find(is)).cloned();
+            scanners.push(Some(known.unwrap_or_else(|| {
+                let made = Scanner::new(scan.clone());
+                fresh.scanners.push(made.clone());
+                made
+            })));
+        }
         let random = std::hash::RandomState::new();
+        let urls = Urls::new(&plan.egress)?;
         let hash_key = [random.hash_one(1_u8), random.hash_one(2_u8)];
         let mark = PlanMark::new(plan.digest.clone(), &plan.sources);
         let routes = plan.apis.iter().map(|api| routes(api, metrics)).collect();
-        Ok((Self { plan, issuers, introspectors, upstreams, hash_key, routes, mark }, fresh))
+        Ok((Self { plan, issuers, introspectors, upstreams, scanners, hash_key, urls, routes, mark }, fresh))
     }
 }
 
@@ -209,9 +276,19 @@ impl InForce {
         self.0.live.mark.clone()
     }
 
+    /// Which URLs of requests may be handed on.
+    pub(crate) fn urls(&self) -> &Urls {
+        &self.0.live.urls
+    }
+
     /// Keeps clients from choosing JSON names that collide.
     pub fn hash_key(&self) -> [u64; 2] {
         self.0.live.hash_key
+    }
+
+    /// The scanner of an API of the plan.
+    pub fn scanner(&self, api: u16) -> Option<&Arc<Scanner>> {
+        self.0.live.scanners.get(usize::from(api))?.as_ref()
     }
 
     /// An upstream of the plan.

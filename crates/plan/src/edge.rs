@@ -3,7 +3,7 @@
 
 mod origin;
 
-pub use origin::{Origin, OriginError, OriginPattern};
+pub use origin::{Origin, OriginError, OriginPattern, is_registry};
 
 use http::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;

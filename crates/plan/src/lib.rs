@@ -7,6 +7,7 @@ pub mod access;
 pub mod api;
 pub mod bounds;
 pub mod edge;
+pub mod egress;
 pub mod listen;
 pub mod observe;
 pub mod upstream;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub issuers: Vec<access::Issuer>,
     /// Introspection end points, by index.
     pub introspections: Vec<access::Introspection>,
+    /// Which URLs of requests may be handed on.
+    pub egress: egress::Egress,
     /// Upstreams, by index.
     pub upstreams: Vec<upstream::Upstream>,
     /// Layers of `flood`: global and address.

@@ -194,6 +194,7 @@ pub(crate) fn terms(desk: &mut Desk<'_>, name: &str, api: &At<Api>) -> Terms {
         strict: api.strict,
         head_from_get: api.head == words::Head::FromGet,
         places: places(api),
+        uploads: super::uploads::terms(desk, api),
         ..Terms::default()
     };
     if let Some(path) = &api.base_path
@@ -273,7 +274,13 @@ fn loosening(desk: &mut Desk<'_>, api: &str, words: &At<words::Loosen>, made: &m
         Rule::LenientIntegers => made.lenient_integers = true,
         Rule::BidiControls => made.request.bidi_controls = true,
         // These are not the contract's.
-        Rule::PlaintextUpstream | Rule::HeaderNames | Rule::UndeclaredFields | Rule::ObjectWithoutRule => {}
+        Rule::PlaintextUpstream
+        | Rule::HeaderNames
+        | Rule::UndeclaredFields
+        | Rule::ObjectWithoutRule
+        | Rule::Unscanned => {}
+        Rule::ActivePdf => made.uploads.active_pdf.push(list),
+        Rule::CsvFormulas => made.uploads.csv_formulas.push(list),
     }
 }
 
@@ -350,6 +357,7 @@ pub(crate) fn bodies(desk: &mut Desk<'_>, api: &Api) -> Bodies {
         zstd: codings.contains(&Coding::Zstd),
         max_ratio,
         spool: spool.into(),
+        scan: super::uploads::scan(desk, api),
     }
 }
 
@@ -438,6 +446,8 @@ fn places(api: &Api) -> Vec<(&'static str, Span)> {
         ("request.default_text", request.default_text.at),
         ("request.require_length", request.require_length.at),
         ("request.pagination", request.pagination.at),
+        ("uploads.max_bytes", api.uploads.max_bytes.as_ref().map_or(nowhere, |size| size.at)),
+        ("uploads.types", api.uploads.types.first().map_or(nowhere, |word| word.at)),
         ("response.mode", response.mode.at),
         ("response.unknown", response.unknown.at),
         ("response.errors", response.errors.at),

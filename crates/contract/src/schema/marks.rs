@@ -53,7 +53,13 @@ pub(super) fn texts(schemas: &[Schema], id: Id, tape: &Tape, default: TextRule) 
 
 /// The URLs at marked places and at those whose name and format say so. `name` is that of the whole value, where it
 /// has one.
-pub(super) fn urls(schemas: &[Schema], id: Id, tape: &Tape, name: &str, at: &dyn Fn(Node<'_>) -> Place) -> Vec<Duty> {
+pub(super) fn urls(
+    schemas: &[Schema],
+    id: Id,
+    tape: &Tape,
+    name: &str,
+    at: &dyn Fn(Node<'_>) -> Place,
+) -> Vec<Duty> {
     let mut found: Vec<(u32, Duty)> = Vec::new();
     let mut walk = Walk::new(schemas, |schema, node, name| {
         let Some(value) = node.as_str() else { return };
@@ -256,7 +262,9 @@ properties:
                 of("/more/q~1r", "https://f.example/", Some("webhook")),
             ]
         );
-        for (value, asked) in [("/a", false), ("//evil.example/a", true), ("/\\\\evil", true), ("a/b", true), ("", true)] {
+        for (value, asked) in
+            [("/a", false), ("//evil.example/a", true), ("/\\\\evil", true), ("a/b", true), ("", true)]
+        {
             let body = format!(r#"{{"Redirect_To":"{value}"}}"#);
             assert_eq!(urls(SPEC, &body).len(), usize::from(asked), "{value}");
         }
@@ -276,7 +284,8 @@ properties:
         assert_eq!(wrong(r#"{"title":"<b>","code":"<b>"}"#, TextRule::None), 1);
         assert_eq!(wrong(r#"{"title":"a < b","code":"<b>"}"#, TextRule::None), 0);
         assert_eq!(wrong(r#"{"title":"<script>","code":"<b>"}"#, TextRule::Plain), 2);
-        for (link, count) in [("https://a.example/", 0), ("javascript:alert(1)", 1), ("data:text/html,x", 1)] {
+        for (link, count) in [("https://a.example/", 0), ("javascript:alert(1)", 1), ("data:text/html,x", 1)]
+        {
             assert_eq!(wrong(&format!(r#"{{"link":"{link}"}}"#), TextRule::None), count, "{link}");
         }
     }

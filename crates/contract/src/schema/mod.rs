@@ -24,10 +24,10 @@ use self::check::Check;
 use self::plan::{Id, Schema};
 use self::translate::{Role, Translator};
 use crate::document::{Bundle, Node, Version};
-use crate::json::Tape;
-use crate::response::{Kept, NeverLeak};
 use crate::duty::Duty;
+use crate::json::Tape;
 use crate::model::TextRule;
+use crate::response::{Kept, NeverLeak};
 use crate::violation::{Place, Rule, Violation};
 
 pub(crate) use self::check::{Check as Checker, has_type};

@@ -98,14 +98,13 @@ pub fn parse(parts: Raw, connection: &Connection<'_>, passage: &Passage) -> Resu
     let raw = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).as_bytes();
     let exposed = memchr::memmem::find(raw, b"pck_").and_then(|_| opaque::find_key(raw));
     let received = carries_proof(&parts.headers).then(|| as_received(&parts, scheme));
-    let head = read(parts, connection, (client, scheme), &plan.edge, passage.hosts(), &declared).inspect_err(
-        |stop| {
+    let head = read(parts, connection, (client, scheme), &plan.edge, passage.hosts(), &declared)
+        .inspect_err(|stop| {
             passage.note(Gate::Canonical, told(stop), None);
             if matches!(stop, Stop::Refusal(refusal) if refusal.code == Code::SecretInUrl) {
                 passage.seen().exposed = exposed.map(|key| (key, api_keys::Place::Url));
             }
-        },
-    )?;
+        })?;
     if let Some(received) = received {
         passage.keep(Sealed { received, body: connection.body });
     }

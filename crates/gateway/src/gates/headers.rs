@@ -5,7 +5,7 @@
 
 mod identity;
 
-pub use identity::{Claims, binding};
+pub use identity::{Claims, binding, rebound};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::head::{Head, HostKind, Scheme, TraceParent};

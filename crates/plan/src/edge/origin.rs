@@ -104,6 +104,12 @@ impl Origin {
     }
 }
 
+/// Whether names are registered right under this one, as far as the list below knows: a pattern over it would be
+/// everybody's.
+pub fn is_registry(name: &str) -> bool {
+    !name.contains('.') || is_public_suffix(name)
+}
+
 /// Suffixes of two labels and more under which anybody gets a name. A list of the common ones: the compiler
 /// refuses these mistakes, it does not replace the operator's knowledge of his own names.
 fn is_public_suffix(name: &str) -> bool {

@@ -32,6 +32,13 @@ pub struct Multipart {
     pub(crate) other: Option<Parameter>,
 }
 
+impl Multipart {
+    /// What judges the fields as one object.
+    pub fn schema(&self) -> &CompiledSchema {
+        &self.schema
+    }
+}
+
 /// A declared field.
 #[derive(Debug)]
 pub(crate) struct Field {

@@ -25,7 +25,6 @@ pub(in crate::gates) struct Case {
     hosts: Option<Vec<String>>,
     #[serde(default)]
     headers: Vec<(String, String)>,
-    listener: "",
     sni: Option<String>,
     public_port: Option<u16>,
     #[serde(default = "stranger")]

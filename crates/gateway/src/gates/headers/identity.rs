@@ -46,6 +46,16 @@ pub fn binding(method: &str, authority: &str, target: &str) -> Vec<u8> {
     bytes
 }
 
+/// The same claims, bound to another request: `req` stands last and has one length.
+pub fn rebound(json: &[u8], request: [u8; 32]) -> Option<Vec<u8>> {
+    let bound = b64u::encode(request);
+    let start = json.len().checked_sub(bound.len() + 2)?;
+    let mut json = json.to_vec();
+    json.get(..start)?.ends_with(b"\"req\":\"").then_some(())?;
+    json.get_mut(start..start + bound.len())?.copy_from_slice(bound.as_bytes());
+    Some(json)
+}
+
 impl Claims<'_> {
     /// The payload of the JWS. `None` when it would be too large: such a header would be refused on the way, and
     /// an identity with parts left out would be a lie.

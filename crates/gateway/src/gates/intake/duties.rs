@@ -4,8 +4,7 @@ use super::super::route::Matched;
 use crate::passage::Passage;
 use crate::services::Services;
 use portcullis_contract::duty::Duty;
-use portcullis_core::problem::Code;
-use portcullis_core::verdict::{Fault, Stop};
+use portcullis_core::verdict::Stop;
 
 /// Something that was judged as far as the contract alone can judge it.
 #[must_use]
@@ -38,15 +37,14 @@ impl<T> Undischarged<T> {
     /// Asks the world.
     pub(super) async fn discharge(
         self,
-        _matched: &Matched<'_>,
-        _passage: &Passage,
-        _services: &Services,
+        matched: &Matched<'_>,
+        passage: &Passage,
+        services: &Services,
     ) -> Result<Discharged<T>, Stop> {
-        match self.duties.is_empty() {
-            true => Ok(Discharged(self.value)),
-            // Closed: a question that nobody asks is not answered with yes.
-            false => Err(Fault::new(Code::Internal, "duty-not-discharged").into()),
+        if !self.duties.is_empty() {
+            super::urls::judge(self.duties, matched, passage, services).await?;
         }
+        Ok(Discharged(self.value))
     }
 }
 

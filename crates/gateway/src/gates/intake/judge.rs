@@ -4,11 +4,12 @@ use super::super::route::Matched;
 use super::duties::Undischarged;
 use super::input::{Declared, Judged};
 use super::refusal::{refuse, report_or_refuse, violated};
-use super::texts::{is_harmless, texts};
+use super::texts::{is_harmless, marked, texts};
 use crate::passage::Passage;
 use bytes::Bytes;
 use portcullis_contract::body::form::FormError;
 use portcullis_contract::body::text::{self, TextRules};
+use portcullis_contract::duty::Duty;
 use portcullis_contract::json::{self, Bounds, JsonError, JsonProblem, Tape};
 use portcullis_contract::model::{BodyPlan, Operation, ReadOnly, Unknown};
 use portcullis_contract::schema::CompiledSchema;
@@ -25,9 +26,9 @@ pub(super) fn judge(
     matched: &Matched<'_>,
     passage: &Passage,
 ) -> Result<Undischarged<Judged>, Stop> {
-    // URLs in bodies join here.
-    let judged = check(bytes, plan, operation, matched, passage)?;
-    Ok(Undischarged::new(judged, Vec::new()))
+    let mut urls = Vec::new();
+    let judged = check(bytes, plan, operation, matched, passage, &mut urls)?;
+    Ok(Undischarged::new(judged, urls))
 }
 
 fn check(
@@ -36,6 +37,7 @@ fn check(
     operation: &Operation,
     matched: &Matched<'_>,
     passage: &Passage,
+    urls: &mut Vec<Duty>,
 ) -> Result<Judged, Stop> {
     let rules = TextRules { markup: operation.request.text, bidi_controls: operation.request.bidi_controls };
     let bounds = bounds(operation);
@@ -45,6 +47,7 @@ fn check(
     match plan {
         BodyPlan::Json(schema) => {
             let harmless = is_harmless(&bytes, rules);
+            let verbatim = operation.request.verbatim.then(|| bytes.clone());
             let tape = parse(bytes.into())?;
             if !schema.is_valid(&tape) {
                 report_or_refuse(schema.violations(&tape), matched, passage)?;
@@ -52,7 +55,19 @@ fn check(
             if !harmless {
                 texts(&tape, rules, matched, passage)?;
             }
-            Ok(Judged::Json(declared(tape, schema, operation, passage)))
+            marked(schema, &tape, matched, passage)?;
+            urls.append(&mut schema.urls(&tape));
+            Ok(Judged::Json(Declared { verbatim, ..declared(tape, schema, operation, passage) }))
+        }
+        BodyPlan::Patch(patch) => {
+            let verbatim = operation.request.verbatim.then(|| bytes.clone());
+            let tape = parse(bytes.into())?;
+            let violations = patch.violations(&tape);
+            if !violations.is_empty() {
+                report_or_refuse(violations, matched, passage)?;
+            }
+            texts(&tape, rules, matched, passage)?;
+            Ok(Judged::Json(Declared { tape, keep: None, verbatim }))
         }
         BodyPlan::NdJson(schema) => {
             // Each line is written as it is judged: half a million tapes of two bytes are a hundred times the body.
@@ -63,6 +78,8 @@ fn check(
                     report_or_refuse(schema.violations(&tape), matched, passage)?;
                 }
                 texts(&tape, rules, matched, passage)?;
+                marked(schema, &tape, matched, passage)?;
+                urls.append(&mut schema.urls(&tape));
                 declared(tape, schema, operation, passage).write(&mut lines);
                 lines.push(b'\n');
             }
@@ -75,6 +92,8 @@ fn check(
                 }
                 stripped(u32::from(body.stripped()), operation, passage);
                 texts(body.tape(), rules, matched, passage)?;
+                marked(form.schema(), body.tape(), matched, passage)?;
+                urls.append(&mut form.schema().urls(body.tape()));
                 Ok(Judged::Form(body))
             }
             Err(FormError::Malformed(reason)) => Err(refuse(passage, Code::MalformedBody, reason)),
@@ -116,11 +135,11 @@ fn declared(tape: Tape, schema: &CompiledSchema, operation: &Operation, passage:
     let strips =
         operation.request.unknown == Unknown::Strip || operation.request.read_only == ReadOnly::Strip;
     if !strips {
-        return Declared { tape, keep: None };
+        return Declared { tape, keep: None, verbatim: None };
     }
     let kept = schema.keep(&tape);
     stripped(kept.dropped, operation, passage);
-    Declared { tape, keep: kept.keep }
+    Declared { tape, keep: kept.keep, verbatim: None }
 }
 
 /// Counted and not named: what a client calls its members may be anything, a secret too.

@@ -2,18 +2,19 @@
 
 use super::super::identify::Identified;
 use super::super::route::Matched;
+use super::duties::Undischarged;
 use super::input::Judged;
 use super::judge::{bounds, stripped, unscanned};
 use super::receive::Receiving;
 use super::refusal::{note, refuse, report_or_refuse, violated};
-use super::texts::texts;
+use super::texts::{marked, texts};
 use super::upload::{Arriving, CheckedFile};
 use crate::passage::Passage;
 use crate::services::Services;
 use crate::spool::{Piece, Pieces};
 use portcullis_contract::body::MediaType;
 use portcullis_contract::body::multipart::{
-    Event, Gathering, Malformed, Multipart, PartError, Parser, SentPart, Takes,
+    Event, Gathering, Malformed, Multipart, Parser, PartError, SentPart, Takes,
 };
 use portcullis_contract::body::text::TextRules;
 use portcullis_contract::json::Tape;
@@ -49,7 +50,7 @@ pub(super) async fn read<'p>(
     matched: &Matched<'p>,
     passage: &Passage,
     services: &Services,
-) -> Result<(Judged, Identified<'p>), Stop> {
+) -> Result<(Undischarged<Judged>, Identified<'p>), Stop> {
     let malformed = |Malformed(reason)| refuse(passage, Code::MalformedBody, reason);
     let mut parser = Parser::new(media.parameter("boundary")).map_err(malformed)?;
     let mut gathering = plan.gather();
@@ -96,11 +97,14 @@ pub(super) async fn read<'p>(
     stripped(u32::from(body.stripped()), operation, passage);
     let rules = TextRules { markup: operation.request.text, bidi_controls: operation.request.bidi_controls };
     texts(body.tape(), rules, matched, passage)?;
+    marked(plan.schema(), body.tape(), matched, passage)?;
+    let urls = plan.schema().urls(body.tape());
     let (tape, parts) = body.into_parts();
     let boundary = format!("{:032x}", u128::from_le_bytes(services.random()));
     let pieces = write(&parts, files, &boundary, services).map_err(|v| violated(&[v], passage))?;
     let media = format!("multipart/form-data; boundary={boundary}");
-    Ok((Judged::Multipart(Box::new(Form { tape, media, pieces })), caller))
+    let judged = Judged::Multipart(Box::new(Form { tape, media, pieces }));
+    Ok((Undischarged::new(judged, urls), caller))
 }
 
 async fn end(
@@ -153,7 +157,11 @@ fn write(
                 // What the field holds is what we say, and nobody else.
                 if parts.iter().any(|other| *other.name == *field) {
                     let at = format!("/{field}");
-                    return Err(Violation::pointer(Rule::NotAllowed, at, "the name of a file is ours to give"));
+                    return Err(Violation::pointer(
+                        Rule::NotAllowed,
+                        at,
+                        "the name of a file is ours to give",
+                    ));
                 }
                 let named = SentPart {
                     name: field.into(),

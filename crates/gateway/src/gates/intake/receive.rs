@@ -16,7 +16,11 @@ use portcullis_plan::api::Bodies;
 const STEP: usize = 32 << 10;
 
 /// The coding of a body, step 5: exactly one layer, known and switched on.
-pub(super) fn coding(field: Option<&str>, bodies: &Bodies, passage: &Passage) -> Result<Option<Coding>, Stop> {
+pub(super) fn coding(
+    field: Option<&str>,
+    bodies: &Bodies,
+    passage: &Passage,
+) -> Result<Option<Coding>, Stop> {
     let on = |coding: &Coding| match coding {
         Coding::Gzip => bodies.gzip,
         Coding::Brotli => bodies.brotli,

@@ -6,6 +6,7 @@ use crate::passage::Passage;
 use portcullis_contract::body::text::{self, TextRules};
 use portcullis_contract::json::Tape;
 use portcullis_contract::model::TextRule;
+use portcullis_contract::schema::CompiledSchema;
 use portcullis_contract::violation::Violation;
 use portcullis_core::verdict::Stop;
 
@@ -33,4 +34,15 @@ pub(super) fn texts(
         }
     }
     Ok(())
+}
+
+/// Rules about the text of single properties, and about the schemes of URLs where text is `plain`.
+pub(super) fn marked(
+    schema: &CompiledSchema,
+    tape: &Tape,
+    matched: &Matched<'_>,
+    passage: &Passage,
+) -> Result<(), Stop> {
+    let found = schema.texts(tape, matched.operation().request.text);
+    if found.is_empty() { Ok(()) } else { report_or_refuse(found, matched, passage) }
 }

@@ -3,15 +3,18 @@
 use super::super::identify::Identified;
 use super::super::route::Matched;
 use super::receive::Receiving;
-use super::refusal::note;
+use super::refusal;
 use crate::passage::Passage;
+use crate::scan::Verdict;
 use crate::services::Services;
 use crate::spool::{Spooled, Spooling};
 use portcullis_contract::body::MediaType;
-use portcullis_contract::upload::{self, Accepted, Content, Declared, Rejected, Rename, UploadRules};
+use portcullis_contract::upload::{self, Accepted, Content, Declared, Rejected, Rename, UploadRules, Why};
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
 use portcullis_core::verdict::{Fault, Stop};
+use portcullis_telemetry::metrics::Metrics;
+use portcullis_telemetry::note;
 use std::sync::Arc;
 
 /// Up to so many bytes a file is judged on the thread of requests.
@@ -21,6 +24,7 @@ const AT_ONCE: u64 = 256 << 10;
 pub(super) struct Arriving {
     rules: Arc<UploadRules>,
     spooling: Spooling,
+    metrics: Arc<Metrics>,
 }
 
 /// Evidence: a file that passed every check.
@@ -35,12 +39,12 @@ impl Arriving {
     pub(super) fn begin(rules: &Arc<UploadRules>, matched: &Matched<'_>, services: &Services) -> Self {
         let name = u128::from_le_bytes(services.random());
         let spooling = Spooling::begin(&services.shared.spool, &matched.api().bodies.spool, name);
-        Self { rules: Arc::clone(rules), spooling }
+        Self { rules: Arc::clone(rules), spooling, metrics: Arc::clone(&services.shared.metrics) }
     }
 
     pub(super) async fn feed(&mut self, bytes: &[u8], passage: &Passage) -> Result<(), Stop> {
         if self.spooling.len() + bytes.len() as u64 > self.rules.max_bytes {
-            return Err(note(passage, Code::PayloadTooLarge, "file-too-large").close().into());
+            return Err(refusal::note(passage, Code::PayloadTooLarge, "file-too-large").close().into());
         }
         self.spooling.push(bytes).await.map_err(|error| Fault::from(error).into())
     }
@@ -52,7 +56,7 @@ impl Arriving {
         file_name: Option<&str>,
         passage: &Passage,
     ) -> Result<CheckedFile, Stop> {
-        let Self { rules, spooling } = self;
+        let Self { rules, spooling, metrics } = self;
         let spooled = Arc::new(spooling.finish().await.map_err(Fault::from)?);
         let judged = if spooled.len() <= AT_ONCE {
             upload::inspect(&rules, &*spooled, Declared { media, file_name })
@@ -68,6 +72,7 @@ impl Arriving {
         };
         let accepted = judged.map_err(|rejected| refused(rejected, passage))?;
         passage.note(Gate::Intake, "a file is what it says", passage.operation_at());
+        scan(&rules, &spooled, passage, &metrics).await?;
         Ok(CheckedFile { rules, spooled, accepted })
     }
 }
@@ -90,8 +95,57 @@ pub(super) async fn read<'p>(
 }
 
 fn refused(rejected: Rejected, passage: &Passage) -> Stop {
-    let code = if rejected.malformed { Code::MalformedBody } else { Code::SchemaViolation };
-    note(passage, code, rejected.reason).into()
+    let code = match rejected.why {
+        Why::Type => Code::FileTypeRejected,
+        Why::Malformed => Code::MalformedBody,
+        Why::Unreadable => return Fault::new(Code::Internal, rejected.reason).into(),
+    };
+    refusal::note(passage, code, rejected.reason).into()
+}
+
+/// Asks the scanner of the API, if it has one. Without an answer nothing passes, unless that is loosened.
+async fn scan(
+    rules: &UploadRules,
+    spooled: &Arc<Spooled>,
+    passage: &Passage,
+    metrics: &Metrics,
+) -> Result<(), Stop> {
+    let matched = passage.seen().matched;
+    let Some(scanner) = matched.and_then(|(api, _)| passage.plan.scanner(api)) else { return Ok(()) };
+    let id = passage.id.to_string();
+    match scanner.scan(spooled).await {
+        Verdict::Clean => {
+            metrics.upload_scanned("clean");
+            passage.note(Gate::Intake, "a file was scanned", passage.operation_at());
+            Ok(())
+        }
+        Verdict::Found(name) => {
+            metrics.upload_scanned("found");
+            let values = [("request", id.as_str().into()), ("signature", name.as_str().into())];
+            note::warn("upload.malware", "the scanner found something in a file; it was refused", &values);
+            Err(refusal::note(passage, Code::MalwareDetected, "malware-found").into())
+        }
+        Verdict::Unavailable(why) => {
+            let operation = matched.and_then(|(api, operation)| passage.plan.route((api, operation)));
+            let loosened = operation.is_some_and(|route| {
+                scanner.plan().unscanned.iter().any(|id| **id == *"*" || **id == *route.operation)
+            });
+            if loosened && !rules.scan_required {
+                metrics.upload_scanned("unscanned");
+                let values = [("request", id.as_str().into()), ("why", why.into())];
+                note::error(
+                    "upload.unscanned",
+                    "critical: a file went on unscanned (loosening `unscanned`)",
+                    &values,
+                );
+                passage.note(Gate::Intake, "a file passes unscanned", passage.operation_at());
+                return Ok(());
+            }
+            metrics.upload_scanned("unavailable");
+            passage.note(Gate::Intake, why, passage.operation_at());
+            Err(Fault::new(Code::ScannerUnavailable, why).retry_after(5).into())
+        }
+    }
 }
 
 impl CheckedFile {

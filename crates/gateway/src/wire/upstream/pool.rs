@@ -20,7 +20,7 @@ use super::h1::{self, Answer, Failure, H1, Left};
 use super::h2::{self, H2, H2Error};
 use super::health::Admission;
 use super::retry::{Reached, may_retry};
-use super::{How, Link, SendBody, Upstream, UpstreamBody, UpstreamError, ticks};
+use super::{How, Link, SendBody, Upstream, UpstreamBody, UpstreamError, address, ticks};
 use crate::wire::body::Cut;
 
 /// Idle connections to one server, and how long they are kept.
@@ -58,6 +58,12 @@ enum Got {
 
 impl Pool {
     /// An empty pool. Must be made within its thread's runtime: it sweeps idle connections there.
+    /// The door through which its connections go.
+    pub fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
+    /// For one thread.
     pub fn new(door: Arc<Door>) -> Rc<Self> {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0u8) | 1;
         let pool = Rc::new(Self { door, places: RefCell::default(), dice: Cell::new(seed) });
@@ -265,7 +271,7 @@ impl Pool {
     pub(crate) async fn handshake(
         self: &Rc<Self>,
         upstream: &Arc<Upstream>,
-        request: Request<SendBody>,
+        mut request: Request<SendBody>,
     ) -> Result<Handshaken, UpstreamError> {
         let mut flight = Flight::enter(upstream)?;
         let server = self.choose(upstream, None).ok_or(UpstreamError::Unavailable)?;
@@ -278,6 +284,9 @@ impl Pool {
                 return Err(UpstreamError::Unavailable);
             }
         };
+        if !address(&mut request, &target.authority) {
+            return Err(UpstreamError::Unavailable);
+        }
         let head = h1::encode(&request, &target.authority, true);
         let mut connection = Box::new(H1::new(link));
         let deadline = Instant::now() + upstream.plan.timeouts.first_byte;
@@ -412,6 +421,10 @@ impl Exchange<'_> {
     }
 
     async fn on_server(&mut self, server: usize) -> Result<Response<UpstreamBody>, (Reached, UpstreamError)> {
+        let authority = self.upstream.servers.get(server).map_or("", |server| &server.authority);
+        if !address(&mut self.request, authority) {
+            return Err((Reached::Nothing, UpstreamError::Unavailable));
+        }
         loop {
             let got = self.pool.get(self.upstream, server).await;
             match got.map_err(|_| (Reached::Nothing, UpstreamError::Unavailable))? {
