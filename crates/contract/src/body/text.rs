@@ -67,7 +67,7 @@ const fn is_combining(c: char) -> bool {
 }
 
 /// `<` followed by a letter, `!`, `?` or `/`.
-fn holds_markup(bytes: &[u8]) -> bool {
+pub(crate) fn holds_markup(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| matches!(pair, [b'<', next] if next.is_ascii_alphabetic() || matches!(next, b'!' | b'?' | b'/')))
 }
 

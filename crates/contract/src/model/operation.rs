@@ -10,11 +10,11 @@ use super::security::Security;
 use super::terms::{RequestTerms, ResponseTerms};
 use crate::body::{MediaRange, MediaType};
 use crate::document::Span;
+use crate::duty::Duty;
 use crate::param::encode::{self, Set};
 use crate::param::query::Names;
 use crate::param::read::Reading;
 use crate::param::{Parameters, Value};
-use crate::duty::Duty;
 use crate::violation::{In, Place, Violation};
 
 /// An operation of a contract.
