@@ -22,6 +22,8 @@ pub(crate) struct Scribe(UnboundedSender<Order>);
 
 enum Order {
     Write(Box<Deed>),
+    /// What was ordered before is written, if the store takes it.
+    Settle(SyncSender<()>),
     /// Everything is written, signed and shipped before the answer.
     Close(SyncSender<()>),
 }
@@ -50,6 +52,14 @@ impl Scribe {
     pub(crate) fn wrote(&self, deed: Deed) {
         // The thread lives until it is closed, which is the last that is asked of it.
         let _ = self.0.send(Order::Write(Box::new(deed)));
+    }
+
+    /// Waits until what was told before is written, for so long.
+    pub(crate) fn settle(&self, limit: Duration) {
+        let (done, wait) = sync_channel(1);
+        if self.0.send(Order::Settle(done)).is_ok() {
+            let _ = wait.recv_timeout(limit);
+        }
     }
 
     /// Writes, signs and ships what is left, for so long.
@@ -95,6 +105,7 @@ impl Desk {
                             self.sign().await;
                         }
                     }
+                    Some(Order::Settle(done)) => drop(done.send(())),
                     Some(Order::Close(done)) => {
                         self.write(None).await;
                         self.sign().await;

@@ -2,7 +2,7 @@
 
 use crate::api_keys::PEPPER;
 use crate::notices::rfc3339;
-use portcullis_core::opaque::{ApiKey, Env, Id16, Kind};
+use portcullis_core::opaque::{self, ApiKey, Env, Id16, Kind};
 use portcullis_core::secret::Secret;
 use portcullis_jose::alg::Algorithm;
 use portcullis_jose::api_key::{Dates, MAX_GRACE, MIN_GRACE, Rotation, State, mac, partner_key};
@@ -179,6 +179,10 @@ pub async fn rotate(
 /// # Errors
 /// [`IssueError::Missing`], [`IssueError::Store`].
 pub async fn revoke(store: &Store, id: Id16, reason: String, now: i64, by: By) -> Result<(), IssueError> {
+    // It is shown to whoever lists keys, and people paste.
+    if opaque::find(reason.as_bytes()).is_some() {
+        return Err(IssueError::Order("the reason holds a secret"));
+    }
     Ok(store.keys().revoke(id, now, reason, by).await?)
 }
 

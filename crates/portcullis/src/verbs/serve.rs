@@ -38,6 +38,9 @@ pub(crate) fn run(serve: Serve) -> ExitCode {
         Ok(running) => running,
         Err(trouble) => return fail(&format!("{trouble}; nothing listens")),
     };
+    record(&running, "program.started", env!("CARGO_PKG_VERSION"), None, plan_in_force(&running));
+    // Nobody is told of a program whose start nobody could find later.
+    running.scribe.settle(Duration::from_secs(5));
     let json = assemble::ready_json(&running);
     if let Some(path) = &serve.ready_file
         && let Err(error) = assemble::write_atomically(path, &json)
@@ -45,7 +48,6 @@ pub(crate) fn run(serve: Serve) -> ExitCode {
         return fail(&format!("{}: {error}", path.display()));
     }
     announce(&running);
-    record(&running, "program.started", env!("CARGO_PKG_VERSION"), None, plan_in_force(&running));
     runtime.block_on(reign(&running, &compile, ears))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Office, order};
 use crate::world::BINARY;
-use portcullis_testkit::{PATIENCE, Program};
+use portcullis_testkit::{PATIENCE, Program, request, send};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -12,8 +12,8 @@ fn create() -> [&'static str; 10] {
     ["keys", "create", "--name", "n", "--owner", "acme", "--api", "shop", "--scope", "s"]
 }
 
-#[tokio::test]
-async fn start_reloads_and_stop_are_in_it() {
+#[test]
+fn start_reloads_and_stop_are_in_it() {
     let mut office = Office::new();
     let config = std::fs::read_to_string(office.dir.path().join("portcullis.yaml")).unwrap();
     let wait = |office: &Office, event: &str| {
@@ -85,8 +85,8 @@ async fn command_lines_and_a_running_gate_write_one_ledger_at_the_same_time() {
     assert_eq!(listed.as_array().unwrap().len(), 32, "no key without its entry, no entry without its key");
 }
 
-#[tokio::test]
-async fn after_kill_nine_it_verifies_and_says_what_is_unsigned() {
+#[test]
+fn after_kill_nine_it_verifies_and_says_what_is_unsigned() {
     let mut office = Office::new();
     for round in 0..3 {
         // Killed in the middle of writing, whenever that is.
@@ -96,17 +96,19 @@ async fn after_kill_nine_it_verifies_and_says_what_is_unsigned() {
         let writers: Vec<_> = (0..4)
             .map(|_| {
                 let bearer = bearer.clone();
-                tokio::spawn(async move {
+                std::thread::spawn(move || {
                     let fields = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-                    let bytes =
-                        portcullis_testkit::request("POST", KEYS, &fields, order().to_string().as_bytes());
-                    let mut acknowledged = Vec::new();
-                    while let Ok(answer) = portcullis_testkit::send(address, &bytes).await {
-                        if answer.status == 201 {
-                            acknowledged.push(answer.json()["id"].as_str().unwrap().to_owned());
+                    let bytes = request("POST", KEYS, &fields, order().to_string().as_bytes());
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    runtime.unwrap().block_on(async {
+                        let mut acknowledged = Vec::new();
+                        while let Ok(answer) = send(address, &bytes).await {
+                            if answer.status == 201 {
+                                acknowledged.push(answer.json()["id"].as_str().unwrap().to_owned());
+                            }
                         }
-                    }
-                    acknowledged
+                        acknowledged
+                    })
                 })
             })
             .collect();
@@ -118,7 +120,7 @@ async fn after_kill_nine_it_verifies_and_says_what_is_unsigned() {
         let _ = office.gate.finish();
         let mut acknowledged = Vec::new();
         for writer in writers {
-            acknowledged.extend(writer.await.unwrap());
+            acknowledged.extend(writer.join().unwrap());
         }
         let said = office.intact();
         let ledger = office.ledger();
@@ -168,8 +170,8 @@ async fn checkpoints_go_to_a_file_a_webhook_and_the_notes() {
     assert!(said["shipped_compared"].as_u64().unwrap() > u64::try_from(seqs.len()).unwrap());
 }
 
-#[tokio::test]
-async fn the_public_key_is_printed_and_believed_only_if_it_is_the_one() {
+#[test]
+fn the_public_key_is_printed_and_believed_only_if_it_is_the_one() {
     let office = Office::new();
     let printed = office.cli(&["audit", "public-key"]);
     let hex = printed.stdout.trim_end();

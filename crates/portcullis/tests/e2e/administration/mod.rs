@@ -129,7 +129,7 @@ impl Office {
 
     /// The ledger's entries.
     fn ledger(&self) -> Vec<Value> {
-        let end = self.cli(&["audit", "ledger", "--format", "json"]);
+        let end = self.cli(&["audit", "ledger", "--store", "store", "--format", "json"]);
         assert_eq!(end.code, Some(0), "{}", end.stderr);
         end.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
