@@ -43,3 +43,13 @@ fn copy(from: &Path, to: &Path) -> Result<Vec<String>> {
     tests.sort();
     if tests.is_empty() { Err("no tests in conformance/".to_owned()) } else { Ok(tests) }
 }
+
+/// Ten thousand slow connections beside ordinary ones (`bench/src/slow.rs`), with the program as it is released.
+pub(crate) fn slow(options: &[&str]) -> Result {
+    let packages = ["--package", "portcullis", "--package", "portcullis-bench"];
+    process::run(&mut cargo(&[&["build", "--release", "--locked"], &packages[..]].concat()))?;
+    let release = root().join("target/release");
+    let mut command = Command::new(release.join("portcullis-bench"));
+    command.arg("slow").arg("--program").arg(release.join("portcullis")).args(options).current_dir(root());
+    process::run(&mut command)
+}

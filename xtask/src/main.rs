@@ -21,7 +21,8 @@ cargo xtask VERB
   tidy            the table of floors, banned dependencies, text rules, links in the documentation
   schema          write portcullis.schema.json and the generated pages of docs/reference anew
   conformance     other people's work against the program, in parts (needs node and npm):
-                  `callers` (clients and issuers), `documents` (public OpenAPI documents, --all for every one)
+                  `callers` (clients and issuers), `documents` (public OpenAPI documents, --all for every one),
+                  `slow` (10,000 slow connections beside ordinary ones; --connections N, --seconds N)
   fuzz [TARGET…]  run the fuzz targets and keep small corpora (--seconds N each, 600; --sanitizer address|none)
   bench           measure against nginx, HAProxy and Envoy, and write docs/reference/performance.md
                   (--seconds N per round, --rounds N, --only NAME[,NAME], --dry or --only leave the page alone;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         ["conformance"] => conformance::run().and_then(|()| documents::run(&[])),
         ["conformance", "callers"] => conformance::run(),
         ["conformance", "documents", rest @ ..] => documents::run(rest),
+        ["conformance", "slow", rest @ ..] => conformance::slow(rest),
         ["fuzz", rest @ ..] => fuzz::run_with(rest),
         ["bench", rest @ ..] => bench::run_with(rest),
         [] | ["help" | "--help" | "-h"] => say(HELP),

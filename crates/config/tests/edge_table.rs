@@ -17,8 +17,14 @@ struct Case {
 /// A configuration of the table, in full.
 fn full(config: &str) -> String {
     config
-        .replace("API", "apis: { shop: { spec: openapi.yaml, upstream: 'http://127.0.0.1:9', AUTHENTICATE, PROBE } }")
-        .replace("AUTHENTICATE", "authenticate: { jwt: { issuer: 'https://login.example.com/', audience: shop } }")
+        .replace(
+            "API",
+            "apis: { shop: { spec: openapi.yaml, upstream: 'http://127.0.0.1:9', AUTHENTICATE, PROBE } }",
+        )
+        .replace(
+            "AUTHENTICATE",
+            "authenticate: { jwt: { issuer: 'https://login.example.com/', audience: shop } }",
+        )
         .replace("PROBE", "anonymous: [{ allow: getHealth, because: probe }]")
 }
 

@@ -291,11 +291,8 @@ async fn http1<H: Handler>(sock: Sock, cx: Rc<Conn<H>>) {
         let (cx, landing) = (cx.clone(), landing.clone());
         move |request: Request<Incoming>| answer1(cx.clone(), landing.clone(), request)
     });
-    let guard = Guard::new(
-        sock,
-        Limits { http_1_0: cx.listener.http_1_0, ..Limits::from(bounds) },
-        cx.slot.clone(),
-    );
+    let guard =
+        Guard::new(sock, Limits { http_1_0: cx.listener.http_1_0, ..Limits::from(bounds) }, cx.slot.clone());
     let most = (bounds.target + bounds.header_bytes + 1024).max(64 << 10);
     let mut connection = http1::Builder::new()
         .half_close(false)

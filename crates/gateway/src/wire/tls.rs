@@ -400,9 +400,9 @@ impl ClientCertVerifier for Named {
 /// The handshake's facts, once it is finished on a listener.
 pub(crate) fn facts(connection: &rustls::ServerConnection, listener: &str) -> Handshake {
     let mut chain = connection.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned());
-    let client_cert = chain.next().and_then(|leaf| {
-        ClientCert::of_handshake(leaf, chain.collect(), listener, unix_now()).map(Rc::new)
-    });
+    let client_cert = chain
+        .next()
+        .and_then(|leaf| ClientCert::of_handshake(leaf, chain.collect(), listener, unix_now()).map(Rc::new));
     Handshake {
         version: connection.protocol_version().and_then(|version| match version {
             rustls::ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),

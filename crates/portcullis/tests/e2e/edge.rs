@@ -9,7 +9,7 @@ use portcullis_testkit::acme::{Pebble, Terms, free_port};
 use portcullis_testkit::certs::Authority;
 use portcullis_testkit::client::send_tls;
 use portcullis_testkit::program::Signal;
-use portcullis_testkit::{Connection, Program, Response, TempDir, Upstream, request, send};
+use portcullis_testkit::{Algorithm, Connection, Key, Program, Response, TempDir, Upstream, request, send};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -31,6 +31,12 @@ fn with_api(lines: &str, upstream: &str) -> String {
          \x20   authenticate: {{ jwt: {{ issuer: corp, audience: shop }}, api_key: {{ env: live }} }}\n\
          \x20   anonymous: [{{ allow: listItems, because: the catalogue is public, until: 2099-12-31 }}]\n"
     )
+}
+
+/// Keys of an issuer that nobody has tokens of.
+fn keys() -> String {
+    let key = Key::generate(Algorithm::Es256, "key-1").jwk();
+    serde_json::json!({ "keys": [key] }).to_string()
 }
 
 fn spki(leaf: &[u8]) -> String {
@@ -86,7 +92,7 @@ async fn a_certificate_comes_by_acme_and_its_pins_are_those_of_the_served_chain(
     );
     dir.write("portcullis.yaml", with_api(&lines, &upstream.url()));
     dir.write("openapi.yaml", SPEC);
-    dir.write("issuer.json", r#"{"keys":[]}"#);
+    dir.write("issuer.json", keys());
     dir.write("pebble.pem", pebble.ca());
     let mut gate = Program::serve_in(BINARY, dir.clone()).unwrap();
     gate.stderr_until(|text| text.contains("\"acme.issued\"")).unwrap();
@@ -178,7 +184,7 @@ async fn an_api_without_tls_is_refused_and_documentation_is_elsewhere() {
     let key = Program::run(
         BINARY,
         world.program.dir().path(),
-        &["keys", "create", "--name", "n", "--owner", "acme", "--api", "shop"],
+        &["keys", "create", "--name", "n", "--owner", "acme", "--scope", "orders:read", "--api", "shop"],
     )
     .unwrap();
     assert_eq!(key.code, Some(0), "{}", key.stderr);
@@ -219,7 +225,8 @@ async fn an_api_without_tls_is_refused_and_documentation_is_elsewhere() {
 /// that is broken is not served, and somebody is told.
 #[test]
 fn a_hundred_certificates_by_file_under_load_and_a_broken_one_changes_nothing() {
-    let lines = "listen: { name: public, address: \"127.0.0.1:0\", tls: { cert: { file: both.pem }, key: { file: both.pem } } }\n";
+    let lines = "listen: { name: public, address: \"127.0.0.1:0\", tls: { cert: { file: both.pem }, key: { file: both.pem } } }\n\
+                 store: { folder: store }\n";
     let upstream = Upstream::start(|_| items());
     let config = with_api(lines, &upstream.url());
     let world = World::behind(upstream, &config, &[]);
@@ -276,7 +283,7 @@ async fn a_socket_of_the_service_manager_is_served() {
                  store: { folder: store }\n";
     dir.write("portcullis.yaml", with_api(lines, &upstream.url()));
     dir.write("openapi.yaml", SPEC);
-    dir.write("issuer.json", r#"{"keys":[]}"#);
+    dir.write("issuer.json", keys());
     // As sd_listen_fds(3) has it: descriptor 3, and the process that it is for.
     let script = "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web; exec \"$0\" serve --ready-file ready.json 3<&0 0</dev/null";
     let mut gate = Command::new("sh")
@@ -318,7 +325,7 @@ fn a_listener_whose_client_authority_is_missing_does_not_start() {
                      store: { folder: store }\n";
         dir.write("portcullis.yaml", with_api(lines, "http://127.0.0.1:9"));
         dir.write("openapi.yaml", SPEC);
-        dir.write("issuer.json", r#"{"keys":[]}"#);
+        dir.write("issuer.json", keys());
         dir.write("cert.pem", &certificate.cert_pem);
         dir.write("key.pem", &certificate.key_pem);
         if let Some(ca) = ca {

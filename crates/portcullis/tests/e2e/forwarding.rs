@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_testkit::{Answer, Connection, Recorded};
+use portcullis_testkit::{Answer, Connection, Recorded, Upstream};
 use serde_json::Value;
 
 const FORGED: [(&str, &str); 14] = [
@@ -195,6 +195,40 @@ async fn the_upstream_can_verify_who_calls_and_no_client_can_say_it() {
             assert!(claims["sub"].is_null(), "{claims}");
         }
     }
+}
+
+/// Which of several servers is known when one is chosen: the identity is about the request that this one gets, also when
+/// it is the second that is tried.
+#[tokio::test]
+async fn with_several_servers_the_identity_is_bound_to_the_one_that_was_chosen() {
+    let second = Upstream::start(|_| Answer::json("{}"));
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let servers = format!(
+        "upstream: {{ servers: [{{ url: UPSTREAM }}, {{ url: \"{}\" }}, {{ url: \"http://{gone}\" }}] }}",
+        second.url()
+    );
+    let config = CONFIG.replace("upstream: UPSTREAM", &servers).replace(
+        "    anonymous:",
+        "    identity: { sign: true, audience: shop-backend }\n    anonymous:",
+    );
+    let world = World::with(&config, |_| Answer::json("{}"));
+    let bearer = world.bearer("alice", "orders:read");
+    for _ in 0..24 {
+        let answer = world.ask("GET", "/orders/7?owner=alice", &[("Authorization", bearer.as_str())], b"").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let jwks = world.admin("/identity.jwks").await.json();
+    let now = portcullis_testkit::idp::unix_now();
+    let mut served = [0, 0];
+    for (number, upstream) in [&world.upstream, &second].into_iter().enumerate() {
+        for seen in upstream.requests() {
+            let own = upstream.address().to_string();
+            assert!(accepts(&jwks, &seen, &own, "shop-backend", now).is_ok(), "{own}");
+            assert_eq!(seen.message.values("portcullis-identity").len(), 1);
+            served[number] += 1;
+        }
+    }
+    assert!(served[0] > 0 && served[1] > 0 && served[0] + served[1] == 24, "{served:?}");
 }
 
 #[tokio::test]

@@ -1,11 +1,17 @@
 //! The tables of the edge (`crates/gateway/vectors/`) once more, through the running program and to an upstream that keeps
 //! raw bytes: what the gates say by themselves is what the program does.
 
-use crate::world::World;
-use portcullis_testkit::{Answer, Connection, Recorded, Response, Upstream};
+use crate::world::{BINARY, World};
+use base64::Engine as _;
+use portcullis_testkit::certs::{Authority, Certificate};
+use portcullis_testkit::{Answer, Connection, Program, Recorded, Response, TempDir, Upstream};
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
 /// Targets of `forward.yaml`, and header parameters of `headers.yaml`; everything for anybody.
@@ -26,26 +32,26 @@ paths:
         - { name: page, in: query, schema: { type: integer } }
         - { name: X-Declared, in: header, schema: { type: string } }
         - { name: Content-Type-Hint, in: header, schema: { type: string } }
-      responses: { "200": { description: ok, content: { application/json: { schema: {} } } } }
+      responses: { "200": { description: ok, content: { application/json: { schema: { type: object, properties: { ok: { type: boolean } } } } } } }
     post:
       operationId: postOrder
       security: [{ bearer: [] }]
       parameters: [{ name: id, in: path, required: true, schema: { type: string } }]
-      responses: { "200": { description: ok, content: { application/json: { schema: {} } } } }
+      responses: { "200": { description: ok, content: { application/json: { schema: { type: object, properties: { ok: { type: boolean } } } } } } }
   /lists/{items}:
     get:
       operationId: getList
       security: []
       parameters:
         - { name: items, in: path, required: true, schema: { type: array, items: { type: string } } }
-      responses: { "200": { description: ok, content: { application/json: { schema: {} } } } }
+      responses: { "200": { description: ok, content: { application/json: { schema: { type: object, properties: { ok: { type: boolean } } } } } } }
   /colors/{c}:
     get:
       operationId: getColors
       security: []
       parameters:
         - { name: c, in: path, required: true, style: matrix, schema: { type: array, items: { type: string } } }
-      responses: { "200": { description: ok, content: { application/json: { schema: {} } } } }
+      responses: { "200": { description: ok, content: { application/json: { schema: { type: object, properties: { ok: { type: boolean } } } } } } }
 "#;
 
 /// The listener believes a PROXY header, so that a request can come from anywhere.
@@ -324,12 +330,12 @@ paths:
     get:
       operationId: getOne
       security: []
-      responses: { "200": { description: ok, content: { application/json: { schema: {} } } } }
+      responses: { "200": { description: ok, content: { application/json: { schema: { type: object, properties: { ok: { type: boolean } } } } } } }
     post:
       operationId: postOne
       security: [{ bearer: [] }]
-      requestBody: { content: { application/json: { schema: { type: object } } } }
-      responses: { "200": { description: ok, content: { application/json: { schema: {} } } } }
+      requestBody: { content: { application/json: { schema: { type: object, properties: { ok: { type: boolean } } } } } }
+      responses: { "200": { description: ok, content: { application/json: { schema: { type: object, properties: { ok: { type: boolean } } } } } } }
   /feed:
     get:
       operationId: feed
@@ -417,4 +423,257 @@ async fn every_case_of_the_table_of_pages_is_the_same_through_the_program() {
     }
     list(&wrong, checked);
     assert!(checked > 20, "{checked} cases");
+}
+
+#[derive(Deserialize)]
+struct Switch {
+    name: String,
+    request: String,
+    #[serde(default)]
+    answer: Option<String>,
+    status: u16,
+}
+
+/// Whoever wants another protocol gets it from a server that agreed, or not at all; what he sends too early reaches nobody.
+#[tokio::test]
+async fn every_case_of_the_table_of_upgrades_is_the_same_through_the_program() {
+    const SECRET: &str = "GET /secret HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+    let cases: Vec<Switch> = serde_saphyr::from_str(include_str!("../../../gateway/vectors/upgrade.yaml")).unwrap();
+    let said: Arc<Mutex<Option<String>>> = Arc::default();
+    let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let upstream = sockets(said.clone(), seen.clone());
+    let config = config("", "").replace("UPSTREAM/base", &format!("http://{upstream}"));
+    let from = config.find("    anonymous:\n").unwrap();
+    let config = format!(
+        "{}    anonymous: [{{ allow: getOne, because: a test, until: 2099-12-31 }}, {{ allow: feed, because: a test, until: 2099-12-31 }}]\n    operations:\n      feed: {{ websocket: {{ subprotocols: [chat], opaque: {{ allow: messages, because: a test, until: 2099-12-31 }} }} }}\n",
+        &config[..from]
+    );
+    // Each failure of a server is one: without this the later cases would meet an open circuit.
+    let world = || World::behind(Upstream::start(|_: &Recorded| Answer::json("{}")), &config, &[("openapi.yaml", PAGES)]);
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let world = world();
+        *said.lock().unwrap() = case.answer.clone();
+        seen.lock().unwrap().clear();
+        let mut connection = self::from(&world, "203.0.113.9", "api.example.com").await;
+        let _ = connection.write(format!("{}{SECRET}", case.request).as_bytes()).await;
+        let answer = connection.response().await;
+        let status = answer.as_ref().map_or(0, |answer| answer.status);
+        if status != case.status {
+            wrong.push(format!("upgrade#{}: {status}, not {}", case.name, case.status));
+        }
+        if status != 101 && !connection.rest().await.unwrap_or_default().is_empty() {
+            wrong.push(format!("upgrade#{}: something follows", case.name));
+        }
+        let seen = seen.lock().unwrap();
+        if seen.is_empty() == case.answer.is_some() {
+            wrong.push(format!("upgrade#{}: who was asked: {}", case.name, String::from_utf8_lossy(&seen)));
+        }
+        if String::from_utf8_lossy(&seen).contains("/secret") {
+            wrong.push(format!("upgrade#{}: the second request reached the server", case.name));
+        }
+    }
+    list(&wrong, cases.len());
+    assert!(cases.len() > 20);
+}
+
+/// A server that answers every head with what `said` says, and keeps every byte that comes.
+fn sockets(said: Arc<Mutex<Option<String>>>, seen: Arc<Mutex<Vec<u8>>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (said, seen) = (said.clone(), seen.clone());
+            std::thread::spawn(move || {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                    head.push(byte[0]);
+                }
+                if head.is_empty() {
+                    return;
+                }
+                seen.lock().unwrap().extend_from_slice(&head);
+                let text = String::from_utf8_lossy(&head).into_owned();
+                let key = text.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap_or_default();
+                let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+                let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+                let accept = base64::engine::general_purpose::STANDARD.encode(hash);
+                let answer = said.lock().unwrap().clone().unwrap_or_default().replace("ACCEPT", &accept);
+                let _ = stream.write_all(answer.as_bytes());
+                if answer.is_empty() {
+                    return;
+                }
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+                let mut rest = [0; 4096];
+                while let Ok(length @ 1..) = stream.read(&mut rest) {
+                    seen.lock().unwrap().extend_from_slice(&rest[..length]);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[derive(Deserialize)]
+struct Hello {
+    name: String,
+    sni: String,
+    #[serde(default)]
+    serves: Option<usize>,
+    #[serde(default)]
+    clients: Option<String>,
+    #[serde(default)]
+    brings: Option<String>,
+    #[serde(default)]
+    offers: Vec<String>,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+/// Which certificate a name gets, which clients' certificates are believed, and what gets no handshake.
+#[tokio::test]
+async fn every_case_of_the_table_of_handshakes_is_the_same_through_the_program() {
+    let cases: Vec<Hello> = serde_saphyr::from_str(include_str!("../../../gateway/vectors/tls.yaml")).unwrap();
+    let (server_ca, client_ca, stranger) = (Authority::new(), Authority::new(), Authority::new());
+    let names = ["api.example.com", "*.shop.example.com", "www.shop.example.com"];
+    let certificates = names.map(|name| server_ca.server(&[name]));
+    let revoked = client_ca.client(&["client.example.com"]);
+    let files = certificates.iter().enumerate().flat_map(|(number, one)| {
+        [(format!("cert{number}.pem"), one.cert_pem.clone()), (format!("key{number}.pem"), one.key_pem.clone())]
+    });
+    let mut files: Vec<(String, String)> = files.collect();
+    files.push(("ca.pem".to_owned(), client_ca.pem().to_owned()));
+    files.push(("crl.pem".to_owned(), client_ca.revoked(&[&revoked])));
+    files.push(("openapi.yaml".to_owned(), DOCUMENT.to_owned()));
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let start = |clients: &str| {
+        let certificates = (0..3).map(|n| format!("{{ cert: {{ file: cert{n}.pem }}, key: {{ file: key{n}.pem }} }}"));
+        let certificates = certificates.collect::<Vec<_>>().join(", ");
+        let listen = format!(
+            "listen:\n\x20 - {{ name: public, address: \"127.0.0.1:0\", tls: {{ certificates: [{certificates}]{clients} }} }}\n"
+        );
+        let config = config("", "");
+        let rest = &config[config.find("admin:").unwrap()..];
+        let config = format!("{listen}{}", rest.replace("hosts: [api.example.com]", "hosts: [api.example.com, a.shop.example.com, www.shop.example.com]"));
+        World::behind(Upstream::start(|_: &Recorded| Answer::json("{}")), &config, &files)
+    };
+    let clients = |mode: &str| {
+        start(&format!(", clients: {{ ca: {{ file: ca.pem }}, crl: {{ file: crl.pem }}, mode: {mode}, san: [client.example.com, \"spiffe://partner/*\"] }}"))
+    };
+    let (open, required, optional) = (start(""), clients("required"), clients("optional"));
+    let brings = |what: &str| match what {
+        "none" => None,
+        "good" => Some(client_ca.client(&["client.example.com"])),
+        "uri" => Some(client_ca.client_uri("spiffe://partner/a")),
+        "longer-uri" => Some(client_ca.client_uri("spiffe://partner/a/b")),
+        "other-name" => Some(client_ca.client(&["other.example.com"])),
+        "server" => Some(client_ca.server(&["client.example.com"])),
+        "stranger" => Some(stranger.client(&["client.example.com"])),
+        "expired" => Some(client_ca.expired_client(&["client.example.com"])),
+        "revoked" => Some(revoked.clone()),
+        other => panic!("{other}"),
+    };
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let world = match case.clients.as_deref() {
+            None => &open,
+            Some("required") => &required,
+            Some(_) => &optional,
+        };
+        let mut config = match case.brings.as_deref().and_then(brings) {
+            Some(identity) => server_ca.client_config_with(&identity),
+            None => server_ca.client_config(),
+        };
+        config.alpn_protocols = case.offers.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.enable_sni = !case.sni.is_empty();
+        if let Some(version) = &case.version {
+            let only = if version == "1.2" { &rustls::version::TLS12 } else { &rustls::version::TLS13 };
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(server_ca.pem().as_bytes()).unwrap()).unwrap();
+            config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[only])
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        }
+        let name = if case.sni.is_empty() { "api.example.com" } else { &case.sni };
+        let served = handshake(world.public(), name, config, &certificates).await;
+        if served != case.serves {
+            wrong.push(format!("tls#{}: {served:?}, not {:?}", case.name, case.serves));
+        }
+    }
+    list(&wrong, cases.len());
+    assert!(cases.len() > 25);
+}
+
+/// Which of the certificates was shown by a connection that then answers; none where there is no handshake.
+async fn handshake(
+    address: SocketAddr,
+    name: &str,
+    config: rustls::ClientConfig,
+    certificates: &[Certificate],
+) -> Option<usize> {
+    let http2 = config.alpn_protocols.first().is_some_and(|first| first == b"h2");
+    let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.ok()?;
+    let hello: &[u8] = if http2 {
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
+    } else {
+        b"GET /nowhere HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n"
+    };
+    stream.write_all(hello).await.ok()?;
+    // A client's certificate is refused after its own side of the handshake is done (TLS 1.3).
+    let mut first = [0; 9];
+    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut first).await.ok()?;
+    assert!(if http2 { first[3] == 4 } else { first == *b"HTTP/1.1 " });
+    let shown = stream.get_ref().1.peer_certificates()?.first()?.to_vec();
+    certificates.iter().position(|one| one.leaf() == shown)
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    name: String,
+    config: String,
+    codes: Vec<String>,
+}
+
+/// What never becomes a plan: the program says why, and with an error it does not listen.
+#[test]
+fn every_case_of_the_table_of_plans_is_the_same_through_the_program() {
+    let cases: Vec<Configuration> = serde_saphyr::from_str(include_str!("../../../gateway/vectors/plan.yaml")).unwrap();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let dir = TempDir::new("plan");
+        let config = case
+            .config
+            .replace("API", "apis: { shop: { spec: openapi.yaml, upstream: 'http://127.0.0.1:9', AUTHENTICATE, PROBE } }")
+            .replace("AUTHENTICATE", "authenticate: { jwt: { issuer: 'https://login.example.com/', audience: shop } }")
+            .replace("PROBE", "anonymous: [{ allow: getHealth, because: probe }]");
+        dir.write("portcullis.yaml", config);
+        dir.write("cert.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+        dir.write("key.pem", "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n");
+        dir.write(
+            "openapi.yaml",
+            "openapi: 3.0.3\ninfo: { title: Shop, version: \"1\" }\npaths:\n  /health:\n    get: { operationId: getHealth, security: [], responses: { \"200\": { description: ok } } }\n",
+        );
+        let checked = Program::run(BINARY, dir.path(), &["check", "--format", "json"]).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+        let findings = said[0]["findings"].as_array().unwrap().iter().filter(|f| f["severity"] == "error");
+        let mut codes: Vec<&str> = findings.map(|f| f["code"].as_str().unwrap()).collect();
+        let mut wanted: Vec<&str> = case.codes.iter().map(String::as_str).collect();
+        codes.sort_unstable();
+        wanted.sort_unstable();
+        if codes != wanted || checked.code != Some(i32::from(!wanted.is_empty())) {
+            wrong.push(format!("plan#{}: {:?} {codes:?}, not {wanted:?}", case.name, checked.code));
+        }
+        if !wanted.is_empty() {
+            let served = Program::run(BINARY, dir.path(), &["serve"]).unwrap();
+            if served.code != Some(1) || !served.stderr.contains("nothing listens") {
+                wrong.push(format!("plan#{}: {:?} {}", case.name, served.code, served.stderr));
+            }
+        }
+    }
+    list(&wrong, cases.len());
 }

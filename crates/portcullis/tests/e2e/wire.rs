@@ -161,6 +161,86 @@ fn a_websocket_passes_the_gates_first_and_ends_with_its_credential_its_bounds_an
     assert_eq!(world.program.finish().unwrap().code, Some(0));
 }
 
+/// RFC 8441: a WebSocket in a stream of HTTP/2, judged as one over HTTP/1.1; and CONNECT for anything else is none.
+#[tokio::test]
+async fn a_websocket_over_http2_passes_the_same_gates_and_every_other_connect_is_refused() {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let world = streams(echo(seen.clone()));
+    let tcp = tokio::net::TcpStream::connect(world.secure()).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let tls = tokio_rustls::TlsConnector::from(world.tls(&[b"h2"])).connect(name, tcp).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
+    tokio::spawn(connection);
+    // The setting arrives with the server's first frame.
+    let probe = http::Request::get("https://localhost/nowhere").body(()).unwrap();
+    let (answer, _) = sender.send_request(probe, true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 404);
+    sender = sender.ready().await.unwrap();
+    assert!(sender.is_extended_connect_protocol_enabled());
+    let bearer = world.bearer("alice", "");
+    let offer = |path: &str, protocol: &'static str, credential: Option<&str>| {
+        let mut request = http::Request::builder()
+            .method("CONNECT")
+            .uri(format!("https://localhost{path}"))
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-protocol", "chat");
+        if let Some(credential) = credential {
+            request = request.header("authorization", credential);
+        }
+        let mut request = request.body(()).unwrap();
+        request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
+        request
+    };
+    for (path, protocol, credential, status) in [
+        ("/feed", "websocket", None, 401),
+        ("/feed", "websocket", Some("Bearer nonsense"), 401),
+        ("/nowhere", "websocket", Some(bearer.as_str()), 404),
+        ("/items", "websocket", None, 405),
+        ("/feed", "connect-udp", Some(bearer.as_str()), 405),
+        ("/feed", "connect-ip", Some(bearer.as_str()), 405),
+    ] {
+        sender = sender.ready().await.unwrap();
+        let (answer, _stream) = sender.send_request(offer(path, protocol, credential), false).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), status, "{path} {protocol} {credential:?}");
+    }
+    let plain = http::Request::builder().method("CONNECT").uri("localhost:22").body(()).unwrap();
+    sender = sender.ready().await.unwrap();
+    let (answer, _stream) = sender.send_request(plain, false).unwrap();
+    match answer.await {
+        Ok(answer) => assert_eq!(answer.status(), 405),
+        Err(error) => assert!(error.is_reset(), "{error}"),
+    }
+    assert!(seen.lock().unwrap().is_empty(), "nothing reached the upstream");
+
+    sender = sender.ready().await.unwrap();
+    let (answer, mut stream) = sender.send_request(offer("/feed", "websocket", Some(&bearer)), false).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
+    assert!(!answer.headers().contains_key("sec-websocket-accept"), "that is HTTP/1.1's");
+    let mut body = answer.into_body();
+    for text in ["hello", "and again"] {
+        stream.send_data(Bytes::from(masked(1, text.as_bytes())), false).unwrap();
+        let mut back = Vec::new();
+        while back.len() < text.len() + 2 {
+            let piece = body.data().await.unwrap().unwrap();
+            body.flow_control().release_capacity(piece.len()).unwrap();
+            back.extend_from_slice(&piece);
+        }
+        assert_eq!((back[0], &back[2..]), (0x81, text.as_bytes()));
+    }
+    // Frames are judged here too: one without a mask ends it (RFC 6455, section 5.1).
+    stream.send_data(Bytes::from_static(b"\x81\x01a"), false).unwrap();
+    let mut back = Vec::new();
+    while let Some(Ok(piece)) = body.data().await {
+        back.extend_from_slice(&piece);
+    }
+    assert_eq!(back.get(2..4), Some(&1002_u16.to_be_bytes()[..]), "{back:?}");
+    let head = seen.lock().unwrap().concat();
+    assert!(head.starts_with("GET /feed HTTP/1.1") && !head.contains("Bearer nonsense"), "{head}");
+}
+
 /// Sends an event, waits to be told, and sends another; then never ends.
 pub(crate) fn event_server() -> (SocketAddr, Sender<()>) {
     let (go, told): (Sender<()>, Receiver<()>) = channel();

@@ -541,11 +541,16 @@ fn tls_vectors() {
         config.enable_sni = !case.sni.is_empty();
         let name = if case.sni.is_empty() { "api.example.com" } else { &case.sni };
         // What is shown, whatever the client thinks of it: a certificate for another name would be a mistake of ours.
-        let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap());
+        let connection =
+            ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap());
         let mut stream = StreamOwned::new(connection.unwrap(), connect(address));
         let h2 = case.offers.first().is_some_and(|first| first == "h2");
         let request: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        let sent = stream.write_all(if h2 { b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" } else { request });
+        let sent = stream.write_all(if h2 {
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
+        } else {
+            request
+        });
         let mut first = [0; 9];
         let answered = sent.is_ok() && stream.read_exact(&mut first).is_ok();
         let served = answered.then(|| {

@@ -141,7 +141,8 @@ fn upgrade_vectors() {
     assert!(cases.len() > 20);
     for case in cases {
         let answer = case.answer.clone();
-        let (plan, seen) = upstream(move |key| answer.as_deref().unwrap_or("").replace("ACCEPT", &accept(key)));
+        let (plan, seen) =
+            upstream(move |key| answer.as_deref().unwrap_or("").replace("ACCEPT", &accept(key)));
         let (_handle, address) = serve(vec![listener()], Some(plan));
         let mut stream = connect(address);
         // A server that closes early may take the rest of what is written with it.

@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use portcullis_core::problem::Code;
 use portcullis_egress::tls::{Trust, client_config};
@@ -164,6 +165,21 @@ impl std::fmt::Display for UpstreamError {
 }
 
 impl std::error::Error for UpstreamError {}
+
+/// A field of a request that depends on which server is chosen, by its authority. Goes with the request as an extension;
+/// where it gives nothing, nothing is sent.
+#[derive(Clone)]
+pub struct PerServer(pub PerServerField);
+
+/// From a server's authority to the field.
+pub type PerServerField = Arc<dyn Fn(&str) -> Option<(HeaderName, HeaderValue)> + Send + Sync>;
+
+/// Adds it. False when there is none to be had.
+fn address<B>(request: &mut http::Request<B>, authority: &str) -> bool {
+    let Some(PerServer(make)) = request.extensions().get::<PerServer>().cloned() else { return true };
+    let field = make(authority);
+    field.map(|(name, value)| request.headers_mut().insert(name, value)).is_some()
+}
 
 /// One server, as all threads see it.
 #[derive(Debug)]
