@@ -70,6 +70,12 @@ fn ready(services: &Services) -> Response<OutBody> {
     if services.shared.clock_off.load(Relaxed).unsigned_abs() > CLOCK_OFF_US {
         missing.push("the clock differs from the store's".to_owned());
     }
+    for scanner in live.scanners.iter().flatten().filter(|scanner| !scanner.is_trusted()) {
+        // Where files pass without it, it is missed by nobody.
+        if scanner.plan().unscanned.is_empty() {
+            missing.push(format!("scanner {}", scanner.plan().address));
+        }
+    }
     if missing.is_empty() {
         return text(StatusCode::OK, "ready\n");
     }

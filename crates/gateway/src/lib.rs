@@ -14,6 +14,7 @@ pub mod passage;
 pub mod problem_json;
 pub mod record;
 pub mod respond;
+pub mod scan;
 pub mod services;
 pub mod spool;
 pub mod wire;

@@ -3,6 +3,7 @@
 use portcullis_egress::tls::Trust;
 use portcullis_egress::{Door, FetchLimits, Post, Purpose};
 use portcullis_gateway::live::Fresh;
+use portcullis_gateway::scan::Scanner;
 use portcullis_gateway::services::Shared;
 use portcullis_gateway::wire::acme::Book;
 use portcullis_gateway::wire::upstream::probe;
@@ -55,6 +56,10 @@ pub(crate) fn start(
                     let (asks, name) = (Arc::new(Introspection(door.clone())), introspector.name().clone());
                     let tell = move |why: Option<&str>| told(&name, why);
                     tokio::task::spawn_local(introspector.run(asks, shared.clock.clone(), tell));
+                }
+                for scanner in fresh.scanners {
+                    let watch = Scanner::watch(Arc::downgrade(&scanner), shared.clock.clone());
+                    tokio::task::spawn_local(watch);
                 }
                 for upstream in fresh.upstreams {
                     tokio::task::spawn_local(probe(Arc::downgrade(&upstream), door.clone()));
