@@ -249,7 +249,11 @@ async fn judge(
     match (media.family(), &content.schema) {
         (Family::Json, Some(_)) => {
             let bytes = whole(body, rule.max_bytes).await?;
-            let out = filtered(status, bytes, content, headers, matched, passage)?;
+            let out = filtered(bytes, content, matched, passage)?;
+            // What is left of an error is searched; what was dropped tells nobody anything.
+            if error && tells(&out, passage) {
+                return Err(upstream_refused(status, "internals-in-an-error", headers, passage));
+            }
             Ok((OutBody::from(out), canonical, true))
         }
         // An error is searched whatever it is written in, and what cannot be read says too much.
@@ -270,11 +274,18 @@ async fn judge(
 /// Bytes of an error in plain text.
 const MOST_TEXT: u64 = 64 << 10;
 
+/// Whether a JSON text says how the inside is made; one that cannot be read may say anything.
+fn tells(bytes: &Bytes, passage: &Passage) -> bool {
+    let tape = json::scan(bytes.to_vec(), &json::Bounds::default().capped(), passage.plan.hash_key());
+    match (tape, scrubber()) {
+        (Ok(tape), Some(scrubber)) => scrubber.search_tape(&tape).is_some(),
+        _ => true,
+    }
+}
+
 fn filtered(
-    status: u16,
     bytes: Bytes,
     content: &ResponseContent,
-    headers: &HeaderMap,
     matched: &Matched<'_>,
     passage: &Passage,
 ) -> Result<Bytes, Stop> {
@@ -287,9 +298,6 @@ fn filtered(
             _ => Err(violation(passage, "json-unreadable")),
         };
     };
-    if (400..500).contains(&status) && scrubber().is_some_and(|s| s.search_tape(&tape).is_some()) {
-        return Err(upstream_refused(status, "internals-in-an-error", headers, passage));
-    }
     if mode == ResponseMode::Enforce && !schema.is_valid(&tape) {
         return Err(violation(passage, "schema"));
     }
