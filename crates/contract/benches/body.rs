@@ -71,8 +71,9 @@ fn main() {
 
     let item = r#"{"sku":"ABC-1","quantity":2,"price":49.99,"title":"A rather long title of some product, with details"}"#;
     let items = vec![item; 1_000].join(",");
+    let middle = SMALL.replace("\"items\":[", &format!("\"items\":[{},", vec![item; 84].join(",")));
     let large = SMALL.replace("\"items\":[", &format!("\"items\":[{items},"));
-    for (name, text) in [("1 KB", SMALL), ("100 KB", &large)] {
+    for (name, text) in [("1 KB", SMALL), ("10 KB", &middle), ("100 KB", &large)] {
         println!("{name}: {} bytes", text.len());
         let bounds = Bounds::default();
         let tape = scan(text, &bounds, [1, 2]).unwrap();
@@ -88,6 +89,14 @@ fn main() {
         time("is_valid", || usize::from(request.is_valid(black_box(&tape))));
         time("keep, valid", || response.keep(black_box(&tape)).dropped as usize);
         time("keep, one dropped", || response.keep(black_box(&wrong_tape)).dropped as usize);
+        // What a response costs: read, cut to what is declared, written again.
+        time("scan + keep + write", || {
+            let tape = scan(black_box(text), &bounds, [1, 2]).unwrap();
+            let kept = response.keep(&tape);
+            out.clear();
+            write(&tape, kept.keep.as_ref(), &mut out);
+            out.len()
+        });
         time("violations", || request.violations(black_box(&wrong_tape)).len());
         time("write", || {
             out.clear();
