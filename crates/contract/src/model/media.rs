@@ -36,6 +36,8 @@ pub struct Content {
     pub range: MediaRange,
     /// How it is read.
     pub plan: BodyPlan,
+    /// Where files stand in it as strings of base64.
+    pub files: Vec<super::files::FilePlace>,
     /// Where it stands.
     pub at: Span,
 }
@@ -169,7 +171,18 @@ pub(crate) fn request_body<'d>(
         if let Some(plan) =
             plan(reader, [&mut *compiler, &mut *parts], key, &range, media, (operation, unknown))
         {
-            contents.push(Content { range, plan, at: key.at });
+            let files = match (&plan, media.get("schema")) {
+                (BodyPlan::Opaque | BodyPlan::Upload(_), _) | (_, None) => Vec::new(),
+                (BodyPlan::Multipart(plan), Some(schema)) => {
+                    let parts: Vec<&str> = plan.file_names().collect();
+                    super::files::places(reader, schema, operation, false, &parts)
+                }
+                (plan, Some(schema)) => {
+                    let read = matches!(plan, BodyPlan::Json(..));
+                    super::files::places(reader, schema, operation, read, &[])
+                }
+            };
+            contents.push(Content { range, plan, files, at: key.at });
         }
     }
     Some(RequestBody { required, at: node.at, contents })

@@ -1,7 +1,8 @@
 //! `portcullis check` about documents: coverage, closed operations, both places of what loosens, each loosening.
 
 use crate::world::BINARY;
-use portcullis_testkit::{Finished, Program, TempDir};
+use portcullis_testkit::program::Finished;
+use portcullis_testkit::{Program, TempDir};
 use serde_json::Value;
 
 const SPEC: &str = "openapi: 3.0.3
@@ -85,8 +86,14 @@ fn what_loosens_is_shown_with_both_places() {
     let done = check(&loose, "    request:\n      max_bytes: 1MiB\n      unknown: reject\n", &[]);
     assert_eq!(done.code, Some(1));
     let text = done.stdout;
-    assert!(text.contains("error[extension-loosens]: `request.max_bytes` here is looser than portcullis.yaml"), "{text}");
-    assert!(text.contains("openapi.yaml:7  x-portcullis: { request: { max_bytes: 2MiB, unknown: strip } }"), "{text}");
+    assert!(
+        text.contains("error[extension-loosens]: `request.max_bytes` here is looser than portcullis.yaml"),
+        "{text}"
+    );
+    assert!(
+        text.contains("openapi.yaml:7  x-portcullis: { request: { max_bytes: 2MiB, unknown: strip } }"),
+        "{text}"
+    );
     assert!(text.contains("portcullis.yaml:8  max_bytes: 1MiB"), "{text}");
     assert!(text.contains("portcullis.yaml:9  unknown: reject"), "{text}");
 }
@@ -124,7 +131,8 @@ fn every_loosening_has_a_reason_and_an_end() {
     }
     // A document cannot loosen at all.
     for words in ["request: { mode: report }", "request: { opaque: [application/xml] }", "loosen: []"] {
-        let text = spec.replace("operationId: a\n", &format!("operationId: a\n      x-portcullis: {{ {words} }}\n"));
+        let text =
+            spec.replace("operationId: a\n", &format!("operationId: a\n      x-portcullis: {{ {words} }}\n"));
         assert_eq!(check(&text, "", &[]).code, Some(1), "{words}");
     }
 }

@@ -15,12 +15,20 @@ const REFUSED: [(&str, &str); 5] = [
     ("y_number_double_close_to_zero.json", "json-too-complex"),
 ];
 
-/// … and strings that hold what no upstream should see (§ 10).
-const CHARACTERS: [&str; 4] = [
+/// … and strings that hold what no upstream should see (§ 10): controls, and code points that are no characters.
+const CHARACTERS: [&str; 12] = [
+    "y_string_allowed_escapes.json",
+    "y_string_escaped_control_character.json",
+    "y_string_escaped_noncharacter.json",
+    "y_string_last_surrogates_1_and_2.json",
+    "y_string_nonCharacterInUTF-8_U+10FFFF.json",
     "y_string_nonCharacterInUTF-8_U+FFFF.json",
+    "y_string_unescaped_char_delete.json",
     "y_string_unicode_U+10FFFE_nonchar.json",
     "y_string_unicode_U+1FFFE_nonchar.json",
     "y_string_unicode_U+FDD0_nonchar.json",
+    "y_string_unicode_U+FFFE_nonchar.json",
+    "y_string_with_del_character.json",
 ];
 
 #[tokio::test]
@@ -32,7 +40,8 @@ async fn every_text_of_the_json_suite_is_judged_as_it_is_named() {
         .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
         .collect();
     files.sort();
-    let world = open(SPEC, &["any"], "    loosen: [{ allow: shapeless, because: a test, until: 2099-12-31 }]\n");
+    let world =
+        open(SPEC, &["any"], "    loosen: [{ allow: shapeless, because: a test, until: 2099-12-31 }]\n");
     let requests = files.iter().map(|(_, body)| post("/json", body)).collect();
     let answers = all(&world, requests, 4).await;
     let mut counts = [0; 3];
@@ -51,7 +60,11 @@ async fn every_text_of_the_json_suite_is_judged_as_it_is_named() {
             Some(b'n') => {
                 counts[1] += 1;
                 // A text of no bytes is no body at all.
-                if body.is_empty() { problem.as_deref() == Some("body-missing") } else { answer.status == 400 }
+                if body.is_empty() {
+                    problem.as_deref() == Some("body-missing")
+                } else {
+                    answer.status == 400
+                }
             }
             _ => {
                 counts[2] += 1;
@@ -66,7 +79,10 @@ async fn every_text_of_the_json_suite_is_judged_as_it_is_named() {
     assert!(counts[0] >= 95 && counts[1] >= 188 && counts[2] >= 35, "{counts:?}");
     // What went on is one strict JSON text of the same value.
     for recorded in world.upstream.requests() {
-        assert!(serde_json::from_slice::<serde_json::Value>(&recorded.message.body).is_ok() || recorded.message.body.len() > 20);
+        assert!(
+            serde_json::from_slice::<serde_json::Value>(&recorded.message.body).is_ok()
+                || recorded.message.body.len() > 20
+        );
     }
     assert_eq!(world.upstream.requests().len(), answers.iter().filter(|answer| answer.status == 204).count());
 }

@@ -81,5 +81,10 @@ async fn all(world: &World, requests: Vec<Vec<u8>>, lanes: usize) -> Vec<Respons
 
 /// A POST of JSON.
 fn post(target: &str, body: &[u8]) -> Vec<u8> {
-    request("POST", target, &[("Content-Type", "application/json"), ("Content-Length", &body.len().to_string())], body)
+    request(
+        "POST",
+        target,
+        &[("Content-Type", "application/json"), ("Content-Length", &body.len().to_string())],
+        body,
+    )
 }

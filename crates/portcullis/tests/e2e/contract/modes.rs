@@ -52,14 +52,21 @@ async fn in_report_mode_what_would_be_refused_passes_and_is_counted_by_operation
     let text = line.to_string();
     for rule in ["max-length", "maximum", "unknown-property"] {
         assert!(text.contains(&format!("reported, not refused: {rule}")), "{text}");
-        let wanted = format!("portcullis_contract_reported_total{{api=\"shop\",operation=\"a\",rule=\"{rule}\"}} 1");
+        let wanted =
+            format!("portcullis_contract_reported_total{{api=\"shop\",operation=\"a\",rule=\"{rule}\"}} 1");
         assert!(metric(&world, &wanted).await, "{}", world.admin("/metrics").await.text());
     }
     assert!(!text.contains("too long"));
     // Only that operation, and never grammar, media types, sizes or parameters.
     let refused = tell(&world, "/b", body).await;
     assert_eq!(refused.problem().as_deref(), Some("schema-violation"));
-    assert!(metric(&world, "portcullis_contract_violations_total{api=\"shop\",operation=\"b\",rule=\"max-length\"} 1").await);
+    assert!(
+        metric(
+            &world,
+            "portcullis_contract_violations_total{api=\"shop\",operation=\"b\",rule=\"max-length\"} 1"
+        )
+        .await
+    );
     for (body, code) in [
         ("{\"name\":", "malformed-json"),
         ("{\"name\":\"a\",\"name\":\"b\"}", "duplicate-key"),
@@ -118,8 +125,10 @@ async fn strangers_learn_nothing_where_errors_are_none_and_the_status_may_be_422
     // A caller who has proved who they are gets the list.
     let secured = SPEC.replacen("operationId: a\n", "operationId: a\n      security: [{ bearer: [] }]\n", 1)
         + "  securitySchemes: { bearer: { type: http, scheme: bearer } }\n";
-    let config = crate::world::CONFIG
-        .replace("anonymous: [{ allow: listItems, because: the catalogue is public, until: 2099-12-31 }]", "anonymous: [{ allow: b, because: a test }]\n    response: { errors: none }");
+    let config = crate::world::CONFIG.replace(
+        "anonymous: [{ allow: listItems, because: the catalogue is public, until: 2099-12-31 }]",
+        "anonymous: [{ allow: b, because: a test }]\n    response: { errors: none }",
+    );
     let world = World::behind(
         portcullis_testkit::Upstream::start(|_| portcullis_testkit::Answer::status(204)),
         &config,
@@ -127,7 +136,9 @@ async fn strangers_learn_nothing_where_errors_are_none_and_the_status_may_be_422
     );
     let bearer = world.bearer("ann", "");
     let body = b"{\"role\":1}";
-    let known = world.ask("POST", "/a", &[("Authorization", &bearer), ("Content-Type", "application/json")], body).await;
+    let known = world
+        .ask("POST", "/a", &[("Authorization", &bearer), ("Content-Type", "application/json")], body)
+        .await;
     assert_eq!(known.json()["errors"][0]["pointer"], "/role", "{}", known.text());
     let stranger = world.ask("POST", "/b", &[("Content-Type", "application/json")], body).await;
     assert_eq!((stranger.status, &stranger.json()["errors"]), (400, &Value::Null));
@@ -149,7 +160,9 @@ async fn a_broken_operation_is_closed_and_all_others_work() {
     };
     assert_eq!(strip(&closed), strip(&nowhere));
     assert!(world.line_of(&closed).to_string().contains("operation-closed"));
-    assert!(metric(&world, "portcullis_contract_closed_operations_total{api=\"shop\",operation=\"b\"} 1").await);
+    assert!(
+        metric(&world, "portcullis_contract_closed_operations_total{api=\"shop\",operation=\"b\"} 1").await
+    );
     assert_eq!(world.upstream.requests().len(), 1);
 }
 
@@ -204,7 +217,10 @@ async fn an_overlay_tightens_a_document_that_cannot_be_edited() {
         &["a", "b"],
         "    overlay: overlay.yaml\n",
         "",
-        &[("overlay.yaml", "/paths/~1a/post: { request: { max_bytes: 4B } }\n/components/schemas/Thing/properties/name: { never_in_request: true }\n")],
+        &[(
+            "overlay.yaml",
+            "/paths/~1a/post: { request: { max_bytes: 4B } }\n/components/schemas/Thing/properties/name: { never_in_request: true }\n",
+        )],
     );
     assert_eq!(tell(&world, "/a", "{\"count\":1}").await.status, 413);
     assert_eq!(tell(&world, "/b", "{\"count\":1}").await.status, 204);
@@ -217,7 +233,13 @@ async fn undeclared_and_read_only_members_are_stripped_where_the_configuration_s
     let answer = tell(&world, "/a", "{\"id\":7,\"name\":\"x\",\"is_admin\":true,\"count\":1}").await;
     assert_eq!(answer.status, 204, "{}", answer.text());
     assert_eq!(world.upstream.requests()[0].message.body, b"{\"name\":\"x\",\"count\":1}");
-    assert!(metric(&world, "portcullis_contract_dropped_fields_total{api=\"shop\",operation=\"a\",direction=\"request\"} 2").await);
+    assert!(
+        metric(
+            &world,
+            "portcullis_contract_dropped_fields_total{api=\"shop\",operation=\"a\",direction=\"request\"} 2"
+        )
+        .await
+    );
 }
 
 /// For upstreams that verify a signature over the body: checked as always, and not a byte is changed.
@@ -254,7 +276,8 @@ async fn a_merge_patch_obeys_the_closed_world_and_null_only_where_it_is_allowed(
         ("{\"id\":7}", 400),
         ("[]", 400),
     ] {
-        let patch = request("POST", "/a", &[("Content-Type", "application/merge-patch+json")], body.as_bytes());
+        let patch =
+            request("POST", "/a", &[("Content-Type", "application/merge-patch+json")], body.as_bytes());
         assert_eq!(all(&world, vec![patch], 1).await[0].status, status, "{body}");
     }
     // What is sent as another type is not read by this schema.
@@ -279,11 +302,14 @@ async fn a_json_patch_reaches_what_is_declared_and_nothing_else() {
         ("[{\"op\":\"replace\",\"path\":\"/id\",\"value\":1}]", "/0/path"),
         ("[{\"op\":\"replace\",\"path\":\"/name\",\"value\":\"too long\"}]", "/0/value"),
     ] {
-        let patch = request("POST", "/a", &[("Content-Type", "application/json-patch+json")], body.as_bytes());
+        let patch =
+            request("POST", "/a", &[("Content-Type", "application/json-patch+json")], body.as_bytes());
         let answer = all(&world, vec![patch], 1).await.pop().unwrap();
         match pointer {
             "" => assert_eq!(answer.status, 204, "{body}: {}", answer.text()),
-            pointer => assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "{body}: {}", answer.text()),
+            pointer => {
+                assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "{body}: {}", answer.text())
+            }
         }
     }
     assert_eq!(world.upstream.requests().len(), 1);

@@ -80,7 +80,10 @@ async fn an_upstream_sees_every_style_in_its_canonical_spelling() {
     for (index, (cell, answer)) in CELLS.iter().zip(&answers).enumerate() {
         let (place, style, .., wire, written) = cell;
         assert_eq!(answer.status, 204, "{place} {style} {wire}: {}", answer.text());
-        let seen = recorded.iter().find(|r| r.target.split(['/', '?']).nth(1) == Some(&format!("t{index}"))).unwrap();
+        let seen = recorded
+            .iter()
+            .find(|r| r.target.split(['/', '?']).nth(1) == Some(&format!("t{index}")))
+            .unwrap();
         let got = match *place {
             "path" => seen.target.strip_prefix(&format!("/t{index}/")).unwrap().to_owned(),
             "query" => seen.target.strip_prefix(&format!("/t{index}?")).unwrap().to_owned(),
@@ -106,7 +109,7 @@ paths:
       operationId: query
       parameters:
         - { name: id, in: query, schema: { type: integer, format: int32 } }
-        - { name: key, in: query, schema: { type: string, format: uuid } }
+        - { name: uid, in: query, schema: { type: string, format: uuid } }
         - { name: limit, in: query, schema: { type: integer } }
         - { name: offset, in: query, schema: { type: integer } }
         - { name: text, in: query, schema: { type: string } }
@@ -129,8 +132,23 @@ const OPERATIONS: [&str; 3] = ["path", "query", "body"];
 async fn values_of_another_shape_reach_nobody() {
     let world = open(VALUES, &OPERATIONS, "");
     let integers = [
-        "[1]", "%7B%22id%22:1%7D", "%221%22", "null", "01", "+1", "1.0", "1_0", "1e9", "0x1", "-0", "%EF%BC%91",
-        "%D9%A1", "9223372036854775808", "1%20", "true", "1,2",
+        "[1]",
+        "%7B%22id%22:1%7D",
+        "%221%22",
+        "null",
+        "01",
+        "+1",
+        "1.0",
+        "1_0",
+        "1e9",
+        "0x1",
+        "-0",
+        "%EF%BC%91",
+        "%D9%A1",
+        "9223372036854775808",
+        "1%20",
+        "true",
+        "1,2",
     ];
     let mut requests = Vec::new();
     for value in integers {
@@ -147,22 +165,50 @@ async fn values_of_another_shape_reach_nobody() {
         "6ba7b8109dad11d180b400c04fd430c8",
         "6ba7b810-9dad-11d1-80b4-00c04fd430c8%20",
     ] {
-        requests.push(request("GET", &format!("/query?key={key}"), &[], b""));
+        requests.push(request("GET", &format!("/query?uid={key}"), &[], b""));
     }
     for query in [
-        "limit=999999999", "limit=101", "limit=-1", "offset=1000001", "id=1&id=2", "id[]=1", "ID=1", "id.=1", "nope=1",
-        "id=1&&limit=1", "id=1&", "=1", "text=%zz", "text=%ff", "text=%c0%af", "text=a%00b", "text=%E2%80%AE",
+        "limit=999999999",
+        "limit=101",
+        "limit=-1",
+        "offset=1000001",
+        "id=1&id=2",
+        "id[]=1",
+        "ID=1",
+        "id.=1",
+        "nope=1",
+        "id=1&&limit=1",
+        "id=1&",
+        "=1",
+        "text=%zz",
+        "text=%ff",
+        "text=%c0%af",
+        "text=a%00b",
+        "text=%E2%80%AE",
     ] {
         requests.push(request("GET", &format!("/query?{query}"), &[], b""));
     }
     for body in [
-        "{\"id\":[1]}", "{\"id\":{\"id\":1}}", "{\"id\":\"1\"}", "{\"id\":null}", "{\"id\":1.0}", "{\"id\":1e2}",
-        "{\"id\":-0}", "{\"id\":01}", "{\"id\":+1}", "{\"id\":9223372036854775808}", "{\"limit\":101}", "{\"limit\":-1}",
-        "{\"is_admin\":true}", "{\"ID\":1}", "{\"key\":\"{6ba7b810-9dad-11d1-80b4-00c04fd430c8}\"}",
+        "{\"id\":[1]}",
+        "{\"id\":{\"id\":1}}",
+        "{\"id\":\"1\"}",
+        "{\"id\":null}",
+        "{\"id\":1.0}",
+        "{\"id\":1e2}",
+        "{\"id\":-0}",
+        "{\"id\":01}",
+        "{\"id\":+1}",
+        "{\"id\":9223372036854775808}",
+        "{\"limit\":101}",
+        "{\"limit\":-1}",
+        "{\"is_admin\":true}",
+        "{\"ID\":1}",
+        "{\"key\":\"{6ba7b810-9dad-11d1-80b4-00c04fd430c8}\"}",
     ] {
         requests.push(super::post("/body", body.as_bytes()));
     }
-    let shown: Vec<String> = requests.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+    let shown: Vec<String> =
+        requests.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
     let answers = all(&world, requests, 1).await;
     for (text, answer) in shown.iter().zip(&answers) {
         assert_eq!(answer.status, 400, "{text}\n{}", answer.text());
@@ -170,20 +216,21 @@ async fn values_of_another_shape_reach_nobody() {
     assert!(world.upstream.requests().is_empty());
 
     // One spelling of what is allowed.
-    let uuid = "/query?key=6BA7B810-9DAD-11d1-80b4-00C04fd430c8&id=-1&limit=100";
+    let uuid = "/query?uid=6BA7B810-9DAD-11d1-80b4-00C04fd430c8&id=-1&limit=100";
     assert_eq!(world.get(uuid).await.status, 204);
     assert_eq!(world.get("/path/-9223372036854775808").await.status, 204);
     let big = super::post("/body", b"{\"id\": 9007199254740993 }");
     assert_eq!(all(&world, vec![big], 1).await[0].status, 204);
     let seen = world.upstream.requests();
-    assert_eq!(seen[0].target, "/query?id=-1&key=6ba7b810-9dad-11d1-80b4-00c04fd430c8&limit=100");
+    assert_eq!(seen[0].target, "/query?id=-1&uid=6ba7b810-9dad-11d1-80b4-00c04fd430c8&limit=100");
     assert_eq!(seen[1].target, "/path/-9223372036854775808");
     assert_eq!(seen[2].message.body, b"{\"id\":9007199254740993}");
 }
 
 #[tokio::test]
 async fn pagination_is_cut_where_the_configuration_says_so() {
-    let world = open(VALUES, &OPERATIONS, "    request: { pagination: { maximum: 20, offset: 50, over: clamp } }\n");
+    let world =
+        open(VALUES, &OPERATIONS, "    request: { pagination: { maximum: 20, offset: 50, over: clamp } }\n");
     for (asked, forwarded) in [
         ("limit=21", "limit=20"),
         ("limit=-3", "limit=0"),

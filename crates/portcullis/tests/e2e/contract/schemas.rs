@@ -82,7 +82,11 @@ async fn suite(draft: &str, version: &str) {
         let name = if verdict == "closed" { "*" } else { &*case.name };
         differs.insert(format!("{draft} | {verdict} | {} | {} | {name}", group.file, group.name));
     }
-    println!("{draft}: {} cases, {passed} pass, {refused} are refused, {} lines differ", cases.len(), differs.len());
+    println!(
+        "{draft}: {} cases, {passed} pass, {refused} are refused, {} lines differ",
+        cases.len(),
+        differs.len()
+    );
     let listed: BTreeSet<String> = include_str!("schemas.differs.txt")
         .lines()
         .filter(|line| line.starts_with(&format!("{draft} ")))
@@ -155,9 +159,14 @@ fn world(groups: &[Group], version: &str) -> World {
         let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
         let loosened: Vec<String> = ["unknown_properties", "shapeless", "lenient_integers"]
             .iter()
-            .map(|rule| format!("{{ allow: {rule}, because: the suite knows no closed world, until: 2099-12-31 }}"))
+            .map(|rule| {
+                format!("{{ allow: {rule}, because: the suite knows no closed world, until: 2099-12-31 }}")
+            })
             .collect();
-        let extra = format!("    on_error: close_operation\n    request: {{ max_depth: 128 }}\n    loosen: [{}]\n", loosened.join(", "));
+        let extra = format!(
+            "    on_error: close_operation\n    request: {{ max_depth: 128 }}\n    loosen: [{}]\n",
+            loosened.join(", ")
+        );
         config.push_str(&api(&format!("a{number}"), &format!("openapi{number}.json"), &ids, &extra));
     }
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (&**name, &**text)).collect();
