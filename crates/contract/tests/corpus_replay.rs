@@ -10,6 +10,11 @@ mod forms {
     include!("../../../fuzz/laws/multipart.rs");
 }
 
+#[expect(dead_code, clippy::indexing_slicing, reason = "shared with the fuzzer")]
+mod uploads {
+    include!("../../../fuzz/laws/upload.rs");
+}
+
 mod graphql {
     include!("../../../fuzz/laws/graphql.rs");
 }
@@ -51,6 +56,11 @@ fn document_corpus() {
 #[test]
 fn parameter_corpus() {
     replay("parameter", parameter);
+}
+
+#[test]
+fn upload_corpus() {
+    replay("upload", uploads::file);
 }
 
 #[test]

@@ -184,6 +184,7 @@ async fn take_body<'p>(
         return Ok((canonical, Undischarged::new(Judged::Text(bytes), Vec::new()), caller));
     }
     let judged = judge::judge(bytes, &plan, operation, matched, passage)?;
+    upload::in_json(judged.value(), &content.files, passage, services).await?;
     Ok((canonical, judged, caller))
 }
 

@@ -2,10 +2,12 @@
 
 use super::IN_ALL;
 use super::clamd::{self, Reply, Source, Trouble};
-use flate2::Crc;
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
 use portcullis_core::time::Now;
 use portcullis_egress::Door;
 use portcullis_plan::api::Scan;
+use std::io::Write as _;
 use tokio::time::timeout;
 
 /// What a scanner says of itself.
@@ -60,32 +62,29 @@ fn eicar() -> Vec<u8> {
     backwards.iter().rev().copied().collect()
 }
 
-/// It in so many archives, one in the other.
+/// It in so many archives, one in the other. Deflated: stored, its bytes would stand in the outermost for all to see, and
+/// a daemon would find it without opening any.
 fn nested(deep: usize) -> Vec<u8> {
-    (0..deep).fold(eicar(), |inner, level| stored(if level == 0 { "eicar.com" } else { "inner.zip" }, &inner))
+    (0..deep).fold(eicar(), |inner, level| archive(if level == 0 { "eicar.com" } else { "inner.zip" }, &inner))
 }
 
-/// An archive with one stored entry.
-fn stored(name: &str, data: &[u8]) -> Vec<u8> {
+/// An archive with one entry.
+fn archive(name: &str, data: &[u8]) -> Vec<u8> {
     let mut crc = Crc::new();
     crc.update(data);
-    let size = u32::try_from(data.len()).unwrap_or(0).to_le_bytes();
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    // A vector takes everything; were it not so, the archive would be broken, and the test failed.
+    let _ = encoder.write_all(data);
+    let packed = encoder.finish().unwrap_or_default();
+    let four = |size: usize| u32::try_from(size).unwrap_or(0).to_le_bytes();
     let name_size = u16::try_from(name.len()).unwrap_or(0).to_le_bytes();
-    // Version, no flags, stored, no time, sums.
-    let shared = [
-        &[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0x58][..],
-        &crc.sum().to_le_bytes(),
-        &size,
-        &size,
-        &name_size,
-        &[0, 0],
-    ]
-    .concat();
-    let local = [b"PK\x03\x04", &shared[..], name.as_bytes(), data].concat();
+    let sums = [crc.sum().to_le_bytes(), four(packed.len()), four(data.len())].concat();
+    // Version, no flags, deflated, no time, sums.
+    let shared = [&[20, 0, 0, 0, 8, 0, 0, 0, 0x21, 0x58][..], &sums, &name_size, &[0, 0]].concat();
+    let local = [b"PK\x03\x04", &shared[..], name.as_bytes(), &packed].concat();
     let central = [b"PK\x01\x02\x14\0", &shared[..], &[0; 14], name.as_bytes()].concat();
-    let at = u32::try_from(local.len()).unwrap_or(0).to_le_bytes();
-    let central_size = u32::try_from(central.len()).unwrap_or(0).to_le_bytes();
-    [&local[..], &central, b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &central_size, &at, &[0, 0]].concat()
+    let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0".as_slice(), &four(central.len()), &four(local.len()), &[0, 0]];
+    [local, central, end.concat()].concat()
 }
 
 /// `ClamAV 1.4.6/27500/Mon Nov 23 09:12:11 2026`: when the signatures were made, in seconds since 1970.
@@ -116,10 +115,12 @@ mod tests {
         use portcullis_contract::upload::{Declared, FileType, UploadRules, inspect};
         let rules =
             UploadRules { entries: vec![FileType::Txt], ..UploadRules::new(vec![FileType::Zip], 1 << 20) };
-        let one = stored("a.txt", b"text");
+        let one = archive("a.txt", b"text");
         assert!(inspect(&rules, &one, Declared { media: None, file_name: None }).is_ok());
         let deep = inspect(&rules, &nested(2), Declared { media: None, file_name: None });
         assert_eq!(deep.unwrap_err().reason, "archive-in-archive");
         assert_eq!(eicar().len(), 68);
+        let visible = |bytes: &[u8]| bytes.windows(20).any(|part| eicar().starts_with(part));
+        assert!(!visible(&nested(1)) && !visible(&nested(20)));
     }
 }

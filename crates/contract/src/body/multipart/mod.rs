@@ -77,6 +77,11 @@ impl Multipart {
         self.fields.iter().any(|field| matches!(field.holds, Holds::File(_)))
     }
 
+    /// The fields that are files.
+    pub(crate) fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(|field| matches!(field.holds, Holds::File(_))).map(|field| &*field.name)
+    }
+
     /// For one body.
     pub fn gather(&self) -> Gathering<'_> {
         Gathering {

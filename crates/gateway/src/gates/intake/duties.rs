@@ -29,6 +29,11 @@ impl<T> Undischarged<T> {
         self
     }
 
+    /// The value, for other questions.
+    pub(super) const fn value(&self) -> &T {
+        &self.value
+    }
+
     /// The same duties, owed by something made of the value.
     pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Undischarged<U> {
         Undischarged { value: make(self.value), duties: self.duties }

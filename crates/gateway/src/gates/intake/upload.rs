@@ -2,13 +2,17 @@
 
 use super::super::identify::Identified;
 use super::super::route::Matched;
+use super::input::Judged;
 use super::receive::Receiving;
 use super::refusal;
 use crate::passage::Passage;
 use crate::scan::Verdict;
 use crate::services::Services;
 use crate::spool::{Spooled, Spooling};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use portcullis_contract::body::MediaType;
+use portcullis_contract::model::FilePlace;
 use portcullis_contract::upload::{self, Accepted, Content, Declared, Rejected, Rename, UploadRules, Why};
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
@@ -92,6 +96,30 @@ pub(super) async fn read<'p>(
     }
     let caller = receiving.finish(passage)?;
     Ok((arriving.finish(Some(media), None, passage).await?, caller))
+}
+
+/// Files that stand in a JSON text as base64 (RFC 4648 § 4, with padding and nothing between).
+pub(super) async fn in_json(
+    judged: &Judged,
+    places: &[FilePlace],
+    passage: &Passage,
+    services: &Services,
+) -> Result<(), Stop> {
+    let Judged::Json(declared) = judged else { return Ok(()) };
+    for place in places {
+        for node in place.strings(declared.tape.root()) {
+            let bytes = STANDARD.decode(node.as_str().unwrap_or_default());
+            let bytes =
+                bytes.map_err(|_| refusal::refuse(passage, Code::MalformedBody, "file-not-base64"))?;
+            let bytes = Arc::new(Spooled::from(bytes));
+            // Of an upload that is already in memory: no larger than a body may be.
+            let nothing = Declared { media: None, file_name: None };
+            upload::inspect(&place.rules, &*bytes, nothing).map_err(|rejected| refused(rejected, passage))?;
+            passage.note(Gate::Intake, "a file is of a type that is allowed", passage.operation_at());
+            scan(&place.rules, &bytes, passage, &services.shared.metrics).await?;
+        }
+    }
+    Ok(())
 }
 
 fn refused(rejected: Rejected, passage: &Passage) -> Stop {

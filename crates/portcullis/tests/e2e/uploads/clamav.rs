@@ -36,7 +36,7 @@ impl Clamd {
     fn on(port: u16, more: &str) -> Self {
         let dir = TempDir::new("clamd");
         let hex: String = files::eicar().iter().map(|byte| format!("{byte:02x}")).collect();
-        dir.write("db/local.ndb", format!("Local.Eicar:0:0:{hex}\n"));
+        dir.write("db/local.ndb", format!("Local.Eicar:0:*:{hex}\n"));
         let at = dir.path().display();
         let config = format!(
             "{more}\nForeground yes\nTCPSocket {port}\nTCPAddr 127.0.0.1\nDatabaseDirectory {at}/db\nTemporaryDirectory {at}\n\

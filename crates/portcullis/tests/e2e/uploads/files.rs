@@ -90,6 +90,37 @@ async fn polyglots_are_refused_and_nothing_arrives() {
     is_refused(&world, &response, 415, "unsupported-media-type");
 }
 
+/// A file in JSON is a file.
+#[tokio::test]
+async fn base64_in_json_is_judged_as_a_file() {
+    let world = world(None, "");
+    let encode = |bytes: &[u8]| {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut out = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3 - chunk.len()));
+            for at in 0..4 {
+                let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize] as char;
+                out.push(if at <= chunk.len() { digit } else { '=' });
+            }
+        }
+        out
+    };
+    let post = async |data: &str| {
+        let text = format!("{{\"pictures\":[{{}},{{\"data\":\"{data}\"}}]}}");
+        world.ask("POST", "/json", &[("Content-Type", "application/json")], text.as_bytes()).await
+    };
+    arrived(&world, &post(&encode(&files::png(&[]))).await);
+    let polyglot = [files::png(&[]), files::zip(&[Entry::new("a", "b")])].concat();
+    is_refused(&world, &post(&encode(&polyglot)).await, 422, "file-type-rejected");
+    is_refused(&world, &post(&encode(b"<svg onload=alert(1)>")).await, 422, "file-type-rejected");
+    is_refused(&world, &post(&encode(&files::gif(1, b""))).await, 422, "file-type-rejected");
+    let odd = post("%%%%").await;
+    assert_eq!(odd.status, 400, "{}", odd.text());
+    assert!(world.upstream.requests().is_empty());
+}
+
 /// 16 KiB that become 16 MiB times 32 entries: 512 MiB.
 #[tokio::test]
 async fn bombs_are_refused_with_memory_flat() {

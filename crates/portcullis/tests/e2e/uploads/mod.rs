@@ -51,6 +51,26 @@ paths:
                   format: binary
                   x-portcullis: { upload: { types: [image/png], rename: keep, max_bytes: 1KiB, max_pixels: 100 } }
       responses: { "204": { description: done } }
+  /json:
+    post:
+      operationId: postJson
+      requestBody:
+        required: true
+        content:
+          application/json:
+            schema:
+              type: object
+              properties:
+                pictures:
+                  type: array
+                  items:
+                    type: object
+                    properties:
+                      data:
+                        type: string
+                        format: byte
+                        x-portcullis: { upload: { types: [image/png, text/plain] } }
+      responses: { "204": { description: done } }
   /anything:
     post:
       operationId: postAnything
@@ -80,6 +100,7 @@ apis:
       - { allow: putAvatar, because: a test, until: 2099-12-31 }
       - { allow: postFile, because: a test, until: 2099-12-31 }
       - { allow: postKept, because: a test, until: 2099-12-31 }
+      - { allow: postJson, because: a test, until: 2099-12-31 }
       - { allow: postAnything, because: a test, until: 2099-12-31 }
 LOOSEN"#;
 

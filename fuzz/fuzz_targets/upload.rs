@@ -1,0 +1,5 @@
+#![no_main]
+
+include!("../laws/upload.rs");
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| file(data));
