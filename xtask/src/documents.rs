@@ -100,7 +100,17 @@ fn requests(program: &Path, folder: &Path) -> Result<Vec<String>> {
     let (compiled, served) = (REQUESTED.to_string(), SERVED.to_string());
     let list = list.display().to_string();
     let mut command = cargo(&["run", "--release", "--locked", "--quiet", "-p", "portcullis-contract"]);
-    command.args(["--example", "requests", "--", "--limit", &compiled, "--documents", &served, "--list", &list]);
+    command.args([
+        "--example",
+        "requests",
+        "--",
+        "--limit",
+        &compiled,
+        "--documents",
+        &served,
+        "--list",
+        &list,
+    ]);
     command.arg("--program").arg(program);
     let report: Value =
         serde_json::from_slice(&process::output(&mut command)?).map_err(|error| error.to_string())?;
@@ -120,8 +130,12 @@ fn requests(program: &Path, folder: &Path) -> Result<Vec<String>> {
         number("arrived"),
         number("stopped"),
     ))?;
-    let mut broken: Vec<String> =
-        report["failures"].as_array().into_iter().flatten().filter_map(|f| f.as_str().map(str::to_owned)).collect();
+    let mut broken: Vec<String> = report["failures"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|f| f.as_str().map(str::to_owned))
+        .collect();
     if number("documents") < REQUESTED || number("served") == 0 {
         broken.push(format!("requests: {} documents, {} served", number("documents"), number("served")));
     }

@@ -19,7 +19,8 @@ fn nor_in_what_administers() {
 }
 
 fn keeps_its_order(file: &str, count: usize) {
-    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
+    let source =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
     let lines: Vec<&str> = source.lines().collect();
     let gates: Vec<usize> = (0..lines.len())
         .filter(|i| {

@@ -136,6 +136,13 @@ fn read(
         http::Version::HTTP_10 => Version::Http10,
         _ => return Err(refuse(Code::HttpVersionUnsupported, "an HTTP version that is not spoken here")),
     };
+    // A tunnel by CONNECT has no path (RFC 9113 § 8.5), and there are none here.
+    if version == Version::Http2
+        && parts.method == http::Method::CONNECT
+        && parts.uri.path_and_query().is_none()
+    {
+        return Err(refuse(Code::MethodNotAllowed, "connect"));
+    }
     let written = authority(&parts, version, connection.scheme)?;
     let target = target(&parts, edge)?;
     if let Some(found) = secret_in_url(&target, &edge.secrets) {

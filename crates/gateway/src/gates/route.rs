@@ -7,13 +7,13 @@ use crate::services::Services;
 use http::header::{ALLOW, AUTHORIZATION};
 use http::{HeaderName, HeaderValue};
 use portcullis_contract::model::{Found, Operation, Segments};
-use portcullis_core::head::{Head, Method};
+use portcullis_core::head::{Head, Method, Version};
 use portcullis_core::problem::Code;
 use portcullis_core::trail::Gate;
 use portcullis_core::verdict::{Answer, Fault, Refusal, Stop};
 use portcullis_limits::Key;
 use portcullis_plan::access::{Access, Kinds};
-use portcullis_plan::api::{self, Api, ResponseMode};
+use portcullis_plan::api::{self, Api, Exchange, ResponseMode};
 use smallvec::SmallVec;
 use std::net::IpAddr;
 
@@ -108,6 +108,20 @@ pub fn find<'p>(head: &Head, passage: &'p Passage) -> Result<Matched<'p>, Stop> 
     let Some(candidates) = passage.hosts().apis(head.authority().host()) else {
         return Err(refuse(passage, Code::MisdirectedRequest, "host-unknown"));
     };
+    look(head, candidates, passage).map_err(|stop| {
+        // A refusal depends on the page that asks as much as an answer does (wire.md § 11).
+        let mut apis = candidates.iter().filter_map(|index| passage.plan.api(*index));
+        match stop {
+            Stop::Refusal(mut refusal) if apis.any(|api| api.headers.browsers.is_some()) => {
+                cors::vary(&mut refusal.headers, "Origin");
+                Stop::Refusal(refusal)
+            }
+            stop => stop,
+        }
+    })
+}
+
+fn look<'p>(head: &Head, candidates: &[u16], passage: &'p Passage) -> Result<Matched<'p>, Stop> {
     let preflight = cors::is_preflight(head);
     let mut allowed: Option<(u16, &'p Api, &'p str)> = None;
     let mut marked = false;
@@ -159,6 +173,14 @@ fn matched<'p>(
     let Some(policy) = api.operations.get(at) else {
         return Err(Fault::new(Code::Internal, "operation-without-policy").into());
     };
+    // RFC 8441: the stream of an extended CONNECT is no GET. Over HTTP/1.1 the wish to upgrade may be left unanswered.
+    let connect = head.websocket() && head.version() == Version::Http2;
+    if connect && !matches!(policy.exchange, Exchange::WebSocket { .. }) {
+        passage.note(Gate::Route, "connect-without-websocket", None);
+        let mut refusal = Refusal::new(Code::MethodNotAllowed, "connect-without-websocket");
+        refusal.headers.insert(ALLOW, HeaderValue::from_static(operation.method.text()));
+        return Err(refusal.into());
+    }
     let place = (index, u32::try_from(at).unwrap_or(u32::MAX));
     let anonymous = matches!(policy.access, Access::Anonymous { .. });
     let origin = api.headers.browsers.as_ref().and_then(|b| cors::allowed_origin(head, b, anonymous));

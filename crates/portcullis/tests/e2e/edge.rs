@@ -98,7 +98,9 @@ async fn a_certificate_comes_by_acme_and_its_pins_are_those_of_the_served_chain(
     gate.stderr_until(|text| text.contains("\"acme.issued\"")).unwrap();
     let trust = trusting(&pebble.root().await.unwrap());
     let ask = async |path: &str| -> Response {
-        send_tls(gate.public(), HOST, trust.clone(), &request("GET", path, &[("Host", HOST)], b"")).await.unwrap()
+        send_tls(gate.public(), HOST, trust.clone(), &request("GET", path, &[("Host", HOST)], b""))
+            .await
+            .unwrap()
     };
     assert_eq!(ask("/items").await.status, 200);
     let leaf = spki(&chain(gate.public(), HOST, &trust).await[0]);
@@ -120,7 +122,12 @@ async fn a_certificate_comes_by_acme_and_its_pins_are_those_of_the_served_chain(
     gate.stderr_until(|text| text.contains("\"acme.issued\"")).unwrap();
     assert_eq!(spki(&chain(gate.public(), HOST, &trust).await[0]), backup, "the key that was published");
     let metrics = send(gate.admin(), &request("GET", "/metrics", &[], b"")).await.unwrap().text();
-    assert!(metrics.contains("portcullis_tls_handshakes_total{version=\"1.3\",group=\"X25519MLKEM768\",result=\"done\"}"), "{metrics}");
+    assert!(
+        metrics.contains(
+            "portcullis_tls_handshakes_total{version=\"1.3\",group=\"X25519MLKEM768\",result=\"done\"}"
+        ),
+        "{metrics}"
+    );
 }
 
 /// Certificates by file: what the verb says is what is served, with the root where it is in the chain; and the backup
@@ -141,8 +148,7 @@ async fn pins_of_a_certificate_by_file_and_a_backup_in_files() {
     assert_eq!(served.len(), 2);
     let dir = world.program.dir().path().to_owned();
     let verb = |arguments: &[&str]| Program::run(BINARY, &dir, arguments).unwrap();
-    let said: Value =
-        serde_json::from_str(&verb(&["keys", "pins", "--format", "json"]).stdout).unwrap();
+    let said: Value = serde_json::from_str(&verb(&["keys", "pins", "--format", "json"]).stdout).unwrap();
     assert_eq!(roles(&said, "current"), [spki(&served[0])]);
     assert_eq!(roles(&said, "root"), [spki(&served[1])]);
     let backup = roles(&said, "backup")[0].to_owned();
@@ -163,7 +169,8 @@ async fn pins_of_a_certificate_by_file_and_a_backup_in_files() {
     };
     let key = openssl(&["pkey", "-in", "next.pem", "-pubout", "-outform", "DER"]);
     assert_eq!(STANDARD.encode(digest(&SHA256, &key.1)), backup, "as openssl reads it");
-    let request = String::from_utf8(openssl(&["req", "-in", "next.csr", "-noout", "-verify", "-text"]).1).unwrap();
+    let request =
+        String::from_utf8(openssl(&["req", "-in", "next.csr", "-noout", "-verify", "-text"]).1).unwrap();
     assert!(request.contains("DNS:api.example.com") && request.contains("DNS:www.example.com"), "{request}");
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(dir.join("next.pem")).unwrap());
     assert_eq!(mode & 0o777, 0o600);
@@ -204,7 +211,11 @@ async fn an_api_without_tls_is_refused_and_documentation_is_elsewhere() {
         let mut connection = Connection::open(plain).await.unwrap();
         connection.write(&request(method, target, &fields, b"")).await.unwrap();
         let answer = connection.response().await.unwrap();
-        assert_eq!((answer.status, answer.problem().as_deref()), (403, Some("https-required")), "{method} {target}");
+        assert_eq!(
+            (answer.status, answer.problem().as_deref()),
+            (403, Some("https-required")),
+            "{method} {target}"
+        );
         assert!(answer.header("location").is_none());
         assert_eq!(answer.header("connection"), Some("close"));
         assert_eq!(connection.rest().await.unwrap(), b"", "closed");
@@ -212,10 +223,18 @@ async fn an_api_without_tls_is_refused_and_documentation_is_elsewhere() {
         assert!(answer.header("strict-transport-security").is_none(), "not without TLS (RFC 6797 § 7.2)");
     }
     let note = world.program.stderr_until(|text| text.contains("\"credential.on_plaintext\"")).unwrap();
-    assert!(note.lines().any(|line| line.contains("credential.on_plaintext") && line.contains(&id)), "{note}");
+    assert!(
+        note.lines().any(|line| line.contains("credential.on_plaintext") && line.contains(&id)),
+        "{note}"
+    );
     assert!(!note.contains(&key), "the key itself is nowhere");
-    let moved = send(plain, &request("GET", "/guide/start?a=1", &[("Host", "docs.example.com:8080")], b"")).await.unwrap();
-    assert_eq!((moved.status, moved.header("location")), (308, Some("https://docs.example.com/guide/start?a=1")));
+    let moved = send(plain, &request("GET", "/guide/start?a=1", &[("Host", "docs.example.com:8080")], b""))
+        .await
+        .unwrap();
+    assert_eq!(
+        (moved.status, moved.header("location")),
+        (308, Some("https://docs.example.com/guide/start?a=1"))
+    );
     let unknown = send(plain, &request("GET", "/.well-known/acme-challenge/abc", &[], b"")).await.unwrap();
     assert_eq!(unknown.status, 404, "no order in progress");
     assert!(world.upstream.requests().is_empty(), "nothing reached the upstream");
@@ -239,7 +258,8 @@ fn a_hundred_certificates_by_file_under_load_and_a_broken_one_changes_nothing() 
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 while !stop.load(Ordering::SeqCst) {
                     let asked = request("GET", "/items", &[], b"");
-                    let answer = runtime.block_on(send_tls(address, "localhost", trust.clone(), &asked)).unwrap();
+                    let answer =
+                        runtime.block_on(send_tls(address, "localhost", trust.clone(), &asked)).unwrap();
                     assert_eq!(answer.status, 200, "{}", answer.text());
                     served.fetch_add(1, Ordering::SeqCst);
                 }
@@ -299,7 +319,8 @@ async fn a_socket_of_the_service_manager_is_served() {
         assert!(gate.try_wait().unwrap().is_none(), "it ended");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let ready: Value = serde_json::from_slice(&std::fs::read(dir.path().join("ready.json")).unwrap()).unwrap();
+    let ready: Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("ready.json")).unwrap()).unwrap();
     assert_eq!(ready["listeners"]["public"], address.to_string());
     for _ in 0..8 {
         let answer = send(address, &request("GET", "/items", &[("Host", HOST)], b"")).await.unwrap();
@@ -319,7 +340,12 @@ fn a_listener_whose_client_authority_is_missing_does_not_start() {
     let authority = Authority::new();
     let certificate = authority.server(&["localhost"]);
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    for (name, ca) in [("missing", None), ("empty", Some("")), ("broken", Some(broken)), ("a leaf's key", Some(certificate.key_pem.as_str()))] {
+    for (name, ca) in [
+        ("missing", None),
+        ("empty", Some("")),
+        ("broken", Some(broken)),
+        ("a leaf's key", Some(certificate.key_pem.as_str())),
+    ] {
         let dir = TempDir::new("ca");
         let lines = "listen: { name: public, address: \"127.0.0.1:0\", tls: { cert: { file: cert.pem }, key: { file: key.pem }, clients: { ca: { file: ca.pem } } } }\n\
                      store: { folder: store }\n";

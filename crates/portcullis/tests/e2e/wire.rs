@@ -214,7 +214,8 @@ async fn a_websocket_over_http2_passes_the_same_gates_and_every_other_connect_is
     assert!(seen.lock().unwrap().is_empty(), "nothing reached the upstream");
 
     sender = sender.ready().await.unwrap();
-    let (answer, mut stream) = sender.send_request(offer("/feed", "websocket", Some(&bearer)), false).unwrap();
+    let (answer, mut stream) =
+        sender.send_request(offer("/feed", "websocket", Some(&bearer)), false).unwrap();
     let answer = answer.await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
