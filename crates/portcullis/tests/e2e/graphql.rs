@@ -328,7 +328,7 @@ async fn a_mistyped_field_is_not_helped() {
 async fn texts_that_are_too_large() {
     let world = nothing();
     world.too_complex(&format!("{{me{{id}}}}{}", " ".repeat(15_001 - 8)), json!({}), "query-bytes").await;
-    world.too_complex(&format!("{{me{{{}}}}}", "id ".repeat(1_995)), json!({}), "tokens").await;
+    world.too_complex(&format!("{{me{{{}}}}}", "id ".repeat(1_996)), json!({}), "tokens").await;
     world
         .too_complex(&format!("{{echo(value:{}1{})}}", "[".repeat(65), "]".repeat(65)), json!({}), "nesting")
         .await;
