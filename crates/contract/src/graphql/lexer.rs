@@ -313,8 +313,8 @@ fn dedent(raw: &str) -> String {
     let blank = |line: &&str| line.bytes().all(|b| matches!(b, b' ' | b'\t'));
     let indent = |line: &str| line.bytes().take_while(|b| matches!(b, b' ' | b'\t')).count();
     let common = lines.iter().skip(1).filter(|line| !blank(line)).map(|line| indent(line)).min().unwrap_or(0);
-    let first = lines.iter().position(|line| !blank(&line)).unwrap_or(lines.len());
-    let last = lines.iter().rposition(|line| !blank(&line)).map_or(0, |at| at + 1);
+    let first = lines.iter().position(|line| !blank(line)).unwrap_or(lines.len());
+    let last = lines.iter().rposition(|line| !blank(line)).map_or(0, |at| at + 1);
     let mut out = String::with_capacity(raw.len());
     for (at, line) in lines.iter().enumerate().take(last).skip(first) {
         if at > first {

@@ -40,7 +40,7 @@ pub(super) fn literal<'t>(
                 (Shape::Scalar(scalar), value) => {
                     if literal_fits(*scalar, value) {
                         return match value {
-                            Value::List(_) | Value::Object(_) => opaque(value, used, place),
+                            Value::List(_) | Value::Object(_) => opaque(value),
                             _ => Ok(()),
                         };
                     }
@@ -78,19 +78,15 @@ pub(super) fn literal<'t>(
     }
 }
 
-/// Inside a custom scalar anything may stand; variables in it must at least be declared.
-fn opaque<'t>(
-    value: &Value<'t>,
-    used: &mut dyn FnMut(&'t str, &Place<'_>) -> Judged<()>,
-    place: &Place<'_>,
-) -> Judged<()> {
+/// Inside a custom scalar anything may stand but a variable, whose type nothing would be compared with.
+fn opaque(value: &Value<'_>) -> Judged<()> {
     match value {
-        Value::List(items) => items.iter().try_for_each(|item| opaque(item, used, place)),
+        Value::List(items) => items.iter().try_for_each(opaque),
         Value::Object(members) => members.iter().enumerate().try_for_each(|(at, (name, value))| {
             if members.iter().take(at).any(|(other, _)| other == name) {
                 return Err(invalid("input-field-twice"));
             }
-            opaque(value, used, place)
+            opaque(value)
         }),
         Value::Variable(_) => Err(invalid("variable-in-a-scalar")),
         _ => Ok(()),
