@@ -7,6 +7,7 @@
 
 use portcullis_core::opaque::{ApiKey, Env, Id16};
 use portcullis_core::time::{Clock as _, Now, SystemClock};
+use portcullis_store::ledger::By;
 use portcullis_store::{Options, Place, Store};
 use portcullis_vault::api_keys::ApiKeys;
 use portcullis_vault::issue::{self, Order, Use};
@@ -37,7 +38,7 @@ fn main() {
             rotate_every: 86_400,
             grace: 86_400,
         };
-        let key = issue::create(&store, order, now.secs()).await.unwrap().secret.unwrap();
+        let key = issue::create(&store, order, now.secs(), By::program()).await.unwrap().secret.unwrap();
         let began = SystemClock.now();
         for _ in 0..ROUNDS {
             black_box(keys.verify(black_box(key.expose()), Env::Live, now).await.is_ok());
