@@ -107,6 +107,9 @@ pub struct Figures {
     pub age_s: u64,
 }
 
+/// A key of a set that is not used: its `kid`, and why.
+type NotUsed = (Option<Box<str>>, &'static str);
+
 /// The cached keys of one issuer.
 pub struct IssuerKeys {
     name: Arc<str>,
@@ -285,7 +288,7 @@ impl IssuerKeys {
     }
 
     /// A new set replaces the old one at once, if it has one usable key; else it is an error and the old one stays.
-    fn take(&self, bytes: &[u8], now: Now) -> Result<Vec<(Option<Box<str>>, &'static str)>, String> {
+    fn take(&self, bytes: &[u8], now: Now) -> Result<Vec<NotUsed>, String> {
         let (set, unusable) = KeySet::parse(bytes, &self.policy).map_err(|e| format!("key set: {e}"))?;
         if set.keys().is_empty() {
             return Err("key set: no usable key".to_owned());
