@@ -203,7 +203,7 @@ fn judge(
         counts.mutated += 1;
         *counts.mutations.entry(kind).or_default() += 1;
         match broken.judged(contract, operation) {
-            Verdict::Refused { at: found, .. } if found.iter().any(|one| *one == at) => {
+            Verdict::Refused { at: found, .. } if found.contains(&at) => {
                 if counts.emitted.len() < emit {
                     counts.emitted.push(broken.emitted(false));
                 }

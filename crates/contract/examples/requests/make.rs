@@ -126,10 +126,10 @@ impl<'d> Maker<'d> {
                 "example" => flat.example = Some(value),
                 "pattern" | "format" => {
                     let known = if &*key.text == "pattern" { "pattern" } else { "format" };
-                    if let Some(text) = value.as_str() {
-                        if flat.texts.insert(known, text).is_some_and(|other| other != text) {
-                            flat.composed = true;
-                        }
+                    if let Some(text) = value.as_str()
+                        && flat.texts.insert(known, text).is_some_and(|other| other != text)
+                    {
+                        flat.composed = true;
                     }
                 }
                 name => {
@@ -306,10 +306,8 @@ impl<'d> Maker<'d> {
         let says = |node: &Node| node.get("readOnly").and_then(Node::as_bool) == Some(true);
         let mut here = property;
         for _ in 0..16 {
-            if here.get("$ref").is_none() || self.version == Version::V31 {
-                if says(here) {
-                    return true;
-                }
+            if (here.get("$ref").is_none() || self.version == Version::V31) && says(here) {
+                return true;
             }
             let Some(reference) = here.get("$ref").and_then(Node::as_str) else { return false };
             match self.bundle.resolve(here.at.file, reference) {

@@ -1,5 +1,7 @@
 //! The same requests through the running program: what keeps the contract arrives at an upstream, and nothing else does.
 
+#![expect(clippy::disallowed_methods, reason = "a client of the tests opens its own sockets")]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;

@@ -128,8 +128,15 @@ fn coverage_text(outcome: &Outcome) -> String {
                     Class::Annotation => 1,
                     Class::Finding => 2,
                 };
-                counts[class] += 1;
-                out.push_str(&format!("  {:<10}  {:>6}  {}\n", word(entry.class), entry.at.line, entry.pointer));
+                if let Some(count) = counts.get_mut(class) {
+                    *count += 1;
+                }
+                out.push_str(&format!(
+                    "  {:<10}  {:>6}  {}\n",
+                    word(entry.class),
+                    entry.at.line,
+                    entry.pointer
+                ));
             }
         }
         let [enforced, annotations, findings] = counts;
