@@ -14,6 +14,9 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+/// One question under way.
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<(), UrlRule>> + 'a>>;
+
 /// URLs of one request.
 const MOST: usize = 20;
 /// For all of them together.
@@ -43,7 +46,7 @@ pub(super) async fn judge(
                 None => Err(UrlRule::Host),
             }
         };
-        let mut asking: Vec<Pin<Box<dyn Future<Output = Result<(), UrlRule>> + '_>>> =
+        let mut asking: Vec<Asking<'_>> = Result<(), UrlRule>> + '_>>> =
             asked.iter().map(|duty| Box::pin(ask(duty)) as Pin<Box<_>>).collect();
         let all = poll_fn(|cx| {
             let mut waiting = false;

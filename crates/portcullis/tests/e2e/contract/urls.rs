@@ -116,15 +116,21 @@ async fn marked_places_go_by_their_policy_and_others_are_left_alone() {
         assert_eq!(answer.status, status, "{body}: {}", answer.text());
     }
     let arrived = world.upstream.requests().len();
-    for (query, status) in [
-        ("target=https%3A%2F%2Fapi.partner.example%2F", 204),
-        ("target=https%3A%2F%2F127.0.0.1%2F", 422),
-    ] {
+    for (query, status) in
+        [("target=https%3A%2F%2Fapi.partner.example%2F", 204), ("target=https%3A%2F%2F127.0.0.1%2F", 422)]
+    {
         let answer = world.get(&format!("/hooks?{query}")).await;
         assert_eq!(answer.status, status, "{query}: {}", answer.text());
     }
     let form = b"callbackUrl=https%3A%2F%2F127.1%2F";
-    let answer = world.ask("POST", "/hooks", &[("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "34")], form).await;
+    let answer = world
+        .ask(
+            "POST",
+            "/hooks",
+            &[("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "34")],
+            form,
+        )
+        .await;
     assert_eq!(answer.status, 422, "{}", answer.text());
     assert_eq!(world.upstream.requests().len(), arrived + 1);
 }
@@ -151,6 +157,13 @@ async fn text_that_deceives_is_refused_and_plain_text_holds_no_markup() {
         assert_eq!(answer.status, status, "{body}: {}", answer.text());
     }
     let form = b"title=%3Cb%3E";
-    let answer = world.ask("POST", "/hooks", &[("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "13")], form).await;
+    let answer = world
+        .ask(
+            "POST",
+            "/hooks",
+            &[("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "13")],
+            form,
+        )
+        .await;
     assert_eq!(answer.status, 400, "{}", answer.text());
 }
