@@ -46,7 +46,7 @@ pub(super) async fn judge(
                 None => Err(UrlRule::Host),
             }
         };
-        let mut asking: Vec<Asking<'_>> = Result<(), UrlRule>> + '_>>> =
+        let mut asking: Vec<Asking<'_>> =
             asked.iter().map(|duty| Box::pin(ask(duty)) as Pin<Box<_>>).collect();
         let all = poll_fn(|cx| {
             let mut waiting = false;
