@@ -162,6 +162,14 @@ fn nothing_is_missing_and_nothing_follows() {
         }
         assert!(as_type(kind, &[b"\n".to_vec(), bytes.clone()].concat()).is_err(), "{kind:?} behind a line");
     }
+    let mut endless = mp4();
+    let last = endless.len() - 38;
+    endless[last..last + 4].fill(0);
+    assert_eq!(
+        as_type(FileType::Mp4, &endless),
+        Err("media-structure"),
+        "a box without an end swallows what follows"
+    );
     for tolerant in [files::jpeg(1, 1, b""), files::pdf("<<>>"), tiff(0)] {
         let kind = [FileType::Jpeg, FileType::Pdf, FileType::Tiff].into_iter();
         let padded = [tolerant.clone(), b"\r\n \0".to_vec()].concat();

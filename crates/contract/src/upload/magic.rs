@@ -145,7 +145,7 @@ fn never_head(head: &[u8]) -> Checked {
     ];
     // Flash and PE begin with letters: the byte behind them tells them from a text.
     let looks_binary = |magic: &[u8]| match magic {
-        b"FWS" | b"CWS" | b"ZWS" => head.get(3).is_some_and(|version| *version < 0x40),
+        b"FWS" | b"CWS" | b"ZWS" => head.get(3..8).is_some_and(|header| header.iter().any(|b| *b < 9)),
         b"MZ" => head.get(2..64).is_none_or(|header| header.iter().any(|b| *b < 9 || *b > 0x7e)),
         _ => true,
     };
@@ -177,5 +177,5 @@ fn never_head(head: &[u8]) -> Checked {
         b"<?",
     ];
     let begins = |word: &&[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    if markup.iter().any(|word| begins(&word)) { Err(Rejected::kind("markup")) } else { Ok(()) }
+    if markup.iter().any(begins) { Err(Rejected::kind("markup")) } else { Ok(()) }
 }

@@ -107,7 +107,8 @@ fn boxes(
         }
         let (small, kind) = (reader.be32(at)?, reader.array::<4>(at + 4)?);
         let (head, size) = match small {
-            0 if depth == 0 => (8, end - at),
+            // "To the end of the file": whatever is appended would belong to it.
+            0 => return Err(BAD),
             1 => (16, u64::from_be_bytes(reader.array(at + 8)?)),
             size => (8, size),
         };

@@ -16,9 +16,6 @@ mod text;
 mod tiff;
 mod zip;
 
-#[cfg(test)]
-mod tests;
-
 use crate::body::MediaType;
 use read::Reader;
 

@@ -65,7 +65,8 @@ fn eicar() -> Vec<u8> {
 /// It in so many archives, one in the other. Deflated: stored, its bytes would stand in the outermost for all to see, and
 /// a daemon would find it without opening any.
 fn nested(deep: usize) -> Vec<u8> {
-    (0..deep).fold(eicar(), |inner, level| archive(if level == 0 { "eicar.com" } else { "inner.zip" }, &inner))
+    (0..deep)
+        .fold(eicar(), |inner, level| archive(if level == 0 { "eicar.com" } else { "inner.zip" }, &inner))
 }
 
 /// An archive with one entry.
@@ -83,7 +84,8 @@ fn archive(name: &str, data: &[u8]) -> Vec<u8> {
     let shared = [&[20, 0, 0, 0, 8, 0, 0, 0, 0x21, 0x58][..], &sums, &name_size, &[0, 0]].concat();
     let local = [b"PK\x03\x04", &shared[..], name.as_bytes(), &packed].concat();
     let central = [b"PK\x01\x02\x14\0", &shared[..], &[0; 14], name.as_bytes()].concat();
-    let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0".as_slice(), &four(central.len()), &four(local.len()), &[0, 0]];
+    let end =
+        [b"PK\x05\x06\0\0\0\0\x01\0\x01\0".as_slice(), &four(central.len()), &four(local.len()), &[0, 0]];
     [local, central, end.concat()].concat()
 }
 
