@@ -1,5 +1,5 @@
 //! GraphQL in the configuration: a schema is enforced whole or refused, and what loosens has a reason and an end.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

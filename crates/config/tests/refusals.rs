@@ -108,7 +108,7 @@ fn words() {
             ("no YAML", &["document-syntax"], "listen: [1, 2\n"),
             ("an empty file", &["configuration-empty"], "# nothing yet\n"),
             ("no API", &["apis-missing"], "listen: 127.0.0.1:8080\n"),
-            ("a room that is not there yet", &["key-unknown"], api!("graphql: { path: /graphql }")),
+            ("a room that is not there yet", &["key-unknown"], api!("soap: { path: /soap }")),
         ],
     );
 }
