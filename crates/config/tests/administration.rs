@@ -1,6 +1,6 @@
 //! The admin API as it is configured: who may use it, and that nobody else can reach it.
 
-#![expect(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 
