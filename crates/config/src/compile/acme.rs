@@ -32,7 +32,7 @@ pub(crate) fn acme(desk: &mut Desk<'_>, acme: &At<words::Acme>) -> Option<Acme> 
     }
     hosts.sort();
     hosts.dedup();
-    if hosts.is_empty() || hosts.len() > MOST_HOSTS {
+    if acme.hosts.is_empty() || hosts.len() > MOST_HOSTS {
         let message = format!("a certificate has 1 to {MOST_HOSTS} names");
         desk.error("acme-host", acme.at, message, "write  hosts: [api.example.com]");
         good = false;
