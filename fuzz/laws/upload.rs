@@ -23,7 +23,7 @@ fn upload_rules() -> UploadRules {
 }
 
 /// The first byte says how many bytes are read at once; the rest is the file.
-pub fn upload(data: &[u8]) {
+pub(crate) fn upload(data: &[u8]) {
     let Some((step, bytes)) = data.split_first() else { return };
     let rules = upload_rules();
     let nothing = Declared { media: None, file_name: None };
@@ -44,7 +44,7 @@ pub fn upload(data: &[u8]) {
 }
 
 /// A name and, behind a line feed, nothing: what is cleaned is clean.
-pub fn file_name(name: &str) {
+pub(crate) fn file_name(name: &str) {
     for kind in [FileType::Png, FileType::Txt] {
         let Ok(cleaned) = portcullis_contract::upload::clean(name, kind) else { continue };
         assert!(cleaned.len() <= 100 && !cleaned.starts_with('.'));
@@ -56,7 +56,7 @@ pub fn file_name(name: &str) {
 }
 
 /// Both: what begins with a NUL is a name.
-pub fn file(data: &[u8]) {
+pub(crate) fn file(data: &[u8]) {
     match data.split_first() {
         Some((0, name)) => {
             if let Ok(name) = std::str::from_utf8(name) {

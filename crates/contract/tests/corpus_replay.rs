@@ -10,7 +10,7 @@ mod forms {
     include!("../../../fuzz/laws/multipart.rs");
 }
 
-#[expect(dead_code, clippy::indexing_slicing, reason = "shared with the fuzzer")]
+#[expect(clippy::indexing_slicing, reason = "shared with the fuzzer")]
 mod uploads {
     include!("../../../fuzz/laws/upload.rs");
 }

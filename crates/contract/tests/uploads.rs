@@ -1,5 +1,5 @@
 //! Files by their content (contract.md § 13): what is right passes, and every polyglot that is known is refused.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use portcullis_contract::body::MediaType;
 use portcullis_contract::upload::{
@@ -620,7 +620,7 @@ fn sizes_and_silence() {
     assert_eq!(refused.why, Why::Unreadable);
 }
 
-#[expect(dead_code, clippy::expect_used, reason = "shared with the fuzzer")]
+#[expect(clippy::expect_used, reason = "shared with the fuzzer")]
 mod laws {
     include!("../../../fuzz/laws/upload.rs");
 }
