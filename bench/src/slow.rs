@@ -196,7 +196,11 @@ fn hold(address: SocketAddr, connections: usize, http2: bool, counts: &Arc<Count
     LocalSet::new().block_on(&runtime, async move {
         let mut holders = tokio::task::JoinSet::new();
         for number in 0..connections {
-            let kind = [Kind::Head, Kind::Body, Kind::Unread][number % 3];
+            let kind = match number % 3 {
+                0 => Kind::Head,
+                1 => Kind::Body,
+                _ => Kind::Unread,
+            };
             let counts = counts.clone();
             holders.spawn_local(async move {
                 while !counts.stop.load(Relaxed) {

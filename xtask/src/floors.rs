@@ -39,7 +39,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("testkit", &[]),
     ("shop", &[]),
     ("signing-example", &[]),
-    ("bench", &["testkit"]),
+    ("bench", &["testkit", "core", "jose"]),
 ];
 
 /// Crates that read no file, open no socket, ask no clock.

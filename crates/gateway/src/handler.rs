@@ -64,11 +64,8 @@ impl Handler for Worker {
             http1: raw.parts.version < Version::HTTP_2,
             grpc: false,
         };
-        let ours = if admin {
-            admin::closed(&passage)
-        } else {
-            outside::answer(&raw, &passage, &self.services)
-        };
+        let ours =
+            if admin { admin::closed(&passage) } else { outside::answer(&raw, &passage, &self.services) };
         if let Some(stop) = ours {
             passage.seen().client = Some((raw.peer.address(), "peer"));
             let response = respond::stopped(stop, &passage, to);
@@ -105,11 +102,7 @@ impl Handler for Worker {
         let metrics = &self.services.shared.metrics;
         match handshake {
             None => metrics.handshake("none", "none", "failed"),
-            Some(done) => metrics.handshake(
-                tls_word(done.version),
-                done.group.unwrap_or("none"),
-                "done",
-            ),
+            Some(done) => metrics.handshake(tls_word(done.version), done.group.unwrap_or("none"), "done"),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Each line of the pipeline is removed, and each neighbouring pair swapped, in a copy that is compiled against the
 //! real crate. The unchanged copy must compile, or the test would prove nothing.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

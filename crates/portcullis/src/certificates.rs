@@ -9,6 +9,7 @@ use portcullis_plan::Plan;
 use portcullis_plan::listen::{Acme, Listener};
 use portcullis_store::Store;
 use portcullis_telemetry::note;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,12 +82,11 @@ fn follow(
         stays
     });
     for acme in wanted {
-        let name = acme.name();
-        if !keepers.contains_key(&name) {
+        if let Entry::Vacant(place) = keepers.entry(acme.name()) {
             let keeper = keeper(acme.clone(), book, &shared.store, door, &shared.clock);
-            let words = name.clone();
+            let words = place.key().clone();
             let task = tokio::task::spawn_local(keeper.run(move |told| tell(&words, &told)));
-            keepers.insert(name, (acme, task));
+            place.insert((acme, task));
         }
     }
 }

@@ -364,7 +364,11 @@ impl Metrics {
             metrics.closed.clone(),
         );
         registry.register("graphql_cost", "Cost of requests of GraphQL", metrics.graphql_cost.clone());
-        registry.register("uploads_scanned", "Files, by what the scanner said", metrics.uploads_scanned.clone());
+        registry.register(
+            "uploads_scanned",
+            "Files, by what the scanner said",
+            metrics.uploads_scanned.clone(),
+        );
         metrics.registry = registry;
         Arc::new(metrics)
     }

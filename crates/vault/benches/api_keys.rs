@@ -75,7 +75,12 @@ async fn strangers(keys: &ApiKeys, text: &str, now: Now) {
     let right = ApiKey::parse(text).unwrap();
     let with = |id: [u8; 10]| ApiKey::new(Env::Live, id, [7; 32]).text();
     let (wrong, absent) = (with(bits(&right.id())), with([9; 10]));
-    let cases = ["id unknown, remembered", "secret wrong, row in memory", "id unknown, looked up", "secret wrong, looked up"];
+    let cases = [
+        "id unknown, remembered",
+        "secret wrong, row in memory",
+        "id unknown, looked up",
+        "secret wrong, looked up",
+    ];
     let mut samples: [Vec<u64>; 4] = Default::default();
     for turn in 0..20_000_u32 {
         let [a, b, c, d] = turn.to_be_bytes();

@@ -197,7 +197,8 @@ async fn an_api_without_tls_is_refused_and_documentation_is_elsewhere() {
     assert_eq!(key.code, Some(0), "{}", key.stderr);
     let key = key.stdout.trim().to_owned();
     let id = key.split('_').nth(2).unwrap().to_owned();
-    let refused: [(&str, &str, Vec<(&str, &str)>); 8] = [
+    type Fields<'a> = Vec<(&'a str, &'a str)>;
+    let refused: [(&str, &str, Fields<'_>); 8] = [
         ("GET", "/items", vec![]),
         ("GET", "/items?limit=3", vec![]),
         ("POST", "/guide", vec![]),

@@ -5,6 +5,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "tests fail by panicking, and open sockets of their own"
 )]

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(chain(&headers).unwrap().len(), 3);
         headers.append(CHAIN, "".parse().unwrap());
         assert!(chain(&headers).is_none(), "an empty member");
-        let long = vec![":AQ==:"; LONGEST_CHAIN + 1].join(", ");
+        let long = [":AQ==:"; LONGEST_CHAIN + 1].join(", ");
         headers.insert(CHAIN, long.parse().unwrap());
         assert!(chain(&headers).is_none());
     }

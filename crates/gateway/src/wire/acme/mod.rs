@@ -101,13 +101,6 @@ impl Book {
         self.proofs.read().unwrap_or_else(PoisonError::into_inner).handshakes.get(&host).cloned()
     }
 
-    /// Whether any host is being proved in a handshake.
-    #[cfg(test)]
-    pub(crate) fn is_proving(&self) -> bool {
-        let proofs = self.proofs.read().unwrap_or_else(PoisonError::into_inner);
-        !proofs.handshakes.is_empty() || !proofs.tokens.is_empty()
-    }
-
     fn prove_by_handshake(self: &Arc<Self>, host: &str, config: Arc<ServerConfig>) -> Proof {
         let host = host.to_ascii_lowercase();
         self.proofs.write().unwrap_or_else(PoisonError::into_inner).handshakes.insert(host.clone(), config);
