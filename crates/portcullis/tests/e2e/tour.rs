@@ -69,7 +69,24 @@ components:
 "#;
 
 /// Refusals that this tour does not meet, and who does.
-const ELSEWHERE: [(&str, &[&str]); 4] = [
+const ELSEWHERE: [(&str, &[&str]); 8] = [
+    (
+        "`administration`: the admin API, on its own listener",
+        &[
+            "administration-closed",
+            "order-refused",
+            "key-has-ended",
+            "key-not-rotatable",
+            "key-not-suspended",
+            "key-rotation-in-progress",
+        ],
+    ),
+    (
+        "`graphql`: in GraphQL's own form",
+        &["graphql-forbidden", "graphql-invalid", "graphql-malformed", "graphql-too-complex"],
+    ),
+    ("`uploads`", &["file-type-rejected", "malware-detected", "scanner-unavailable"]),
+    ("`contract::urls`", &["url-not-allowed"]),
     (
         "the tests of keys, signatures, proofs and certificates",
         &[
@@ -179,7 +196,7 @@ fn stops(world: &World) -> Vec<Stop> {
     binary.body = b"caf\xe9".to_vec();
     let mut coded = note("unsupported-encoding", 415)
         .field("content-type", "text/plain")
-        .field("content-encoding", "gzip");
+        .field("content-encoding", "compress");
     coded.body = b"abc".to_vec();
     let mut unexpected = stop("body-unexpected", 400, "GET", "/items");
     unexpected.body = b"{}".to_vec();
