@@ -69,7 +69,8 @@ components:
 "#;
 
 /// Refusals that this tour does not meet, and who does.
-const ELSEWHERE: [(&str, &[&str]); 8] = [
+const ELSEWHERE: [(&str, &[&str]); 9] = [
+    ("`edge`: a plaintext listener", &["https-required"]),
     (
         "`administration`: the admin API, on its own listener",
         &[
@@ -111,10 +112,7 @@ const ELSEWHERE: [(&str, &[&str]); 8] = [
             "revocation-unavailable",
         ],
     ),
-    (
-        "the configuration, which lets nothing come so far",
-        &["https-required", "cost-exceeds-burst", "limits-unavailable"],
-    ),
+    ("the configuration, which lets nothing come so far", &["cost-exceeds-burst", "limits-unavailable"]),
     ("nobody, as long as there is no fault of ours", &["internal-error"]),
     ("concealed: told as not-found", &["object-not-yours"]),
 ];
