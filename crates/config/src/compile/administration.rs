@@ -2,12 +2,12 @@
 
 use super::api::{self, Workshop};
 use super::desk::Desk;
+use super::document;
 use crate::words::admin::{Administrators, Audit};
 use crate::words::api::Api as Words;
 use crate::words::caller::Authenticate;
 use crate::words::{At, Document, Short};
-use portcullis_contract::document::Files;
-use portcullis_contract::document::{Bounds, Document as Loaded, Loading, load};
+use portcullis_contract::document::{Bounds, Document as Loaded};
 use portcullis_core::finding::Span;
 use portcullis_plan::api::Api;
 use portcullis_plan::listen::{Listener, Serve};
@@ -59,17 +59,7 @@ pub(crate) fn administration(
 
 /// A document that the program brings along.
 pub(super) fn load_own(desk: &mut Desk<'_>, text: &str) -> Option<Loaded> {
-    let mut files = Files::new(Bounds::default());
-    let id = desk.files.sources.add("(admin API)", text);
-    files.add(id, "administration.yaml", text.as_bytes());
-    match load(&mut files) {
-        Loading::Loaded(document) => Some(document),
-        Loading::Refused(findings) => {
-            desk.findings.extend(findings);
-            None
-        }
-        Loading::Needs(_) => None,
-    }
+    document::load_made(desk, "(admin API)", "administration.yaml", text, Bounds::default())
 }
 
 fn administrators(document: &Document) -> Option<&At<Administrators>> {

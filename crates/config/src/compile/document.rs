@@ -167,10 +167,21 @@ pub(crate) fn grpc(
         "openapi": "3.0.3", "info": { "title": name, "version": "grpc" }, "paths": paths,
     });
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    let shown = format!("{name} (grpc)");
-    let id = desk.files.sources.add(&shown, &text);
+    load_made(desk, &format!("{name} (grpc)"), "grpc.json", &text, bounds)
+}
+
+/// Loads a document that the program makes or brings along: one text, which refers to no other. `shown` names it in
+/// findings; the end of `file` says which language it is.
+pub(crate) fn load_made(
+    desk: &mut Desk<'_>,
+    shown: &str,
+    file: &str,
+    text: &str,
+    bounds: Bounds,
+) -> Option<Document> {
+    let id = desk.files.sources.add(shown, text);
     let mut files = Files::new(bounds);
-    files.add(id, "grpc.json", text.as_bytes());
+    files.add(id, file, text.as_bytes());
     match load(&mut files) {
         Loading::Loaded(document) => Some(document),
         Loading::Refused(findings) => {

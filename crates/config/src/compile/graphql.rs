@@ -1,12 +1,12 @@
 //! A GraphQL end point: its schema and bounds, and the one operation by which it is reached.
 
 use super::desk::{Desk, Terms};
-use super::document::within;
+use super::document::{load_made, within};
 use crate::words::api::Api;
 use crate::words::graphql::{GraphQl as Words, GraphQlLimits, Match, PersistedMode};
 use crate::words::{At, Loosening};
 use portcullis_contract::body::text::TextRules;
-use portcullis_contract::document::{Bounds, Document, Files, Loading, load};
+use portcullis_contract::document::{Bounds, Document};
 use portcullis_contract::graphql::{GraphQl, Limits, Mode, Persisted, Schema};
 use portcullis_contract::model::RequestTerms;
 use portcullis_core::finding::Span;
@@ -80,18 +80,7 @@ pub(crate) fn document(
         "components": { "securitySchemes": schemes },
     });
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    let shown = format!("{name} (graphql)");
-    let id = desk.files.sources.add(&shown, &text);
-    let mut files = Files::new(bounds);
-    files.add(id, "graphql.json", text.as_bytes());
-    match load(&mut files) {
-        Loading::Loaded(document) => Some(document),
-        Loading::Refused(findings) => {
-            desk.findings.extend(findings);
-            None
-        }
-        Loading::Needs(_) => None,
-    }
+    load_made(desk, &format!("{name} (graphql)"), "graphql.json", &text, bounds)
 }
 
 /// What judges the requests, and the bytes that a body may have.
